@@ -1,0 +1,39 @@
+# Two commands are enough: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.PHONY: demo test test-slow lint bench clean
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $(STAMP)
+
+# The main job on embedded data: per-modality tables and LEADERBOARD.md.
+COMPARATORS = --tokenizer mean --tokenizer down8 --tokenizer down16 \
+	--tokenizer jpeg --tokenizer webp --tokenizer avif
+demo: $(STAMP)
+	$(BIN)/medbench run --tokenizer meditok $(COMPARATORS) --task recon --dataset medsynth --limit 16
+	$(BIN)/medbench run --tokenizer meditok $(COMPARATORS) --task recon --dataset sample
+	$(BIN)/medbench leaderboard --results results --output LEADERBOARD.md
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/image_metrics.py
+	$(BIN)/python benchmarks/frechet.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info results LEADERBOARD.md

@@ -1,0 +1,1 @@
+"""What tokenizers are compared with: trivial bounds and classical codecs."""

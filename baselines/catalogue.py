@@ -1,0 +1,37 @@
+"""Comparators that need no weights, as the registry reads them. Imports no torch."""
+
+from __future__ import annotations
+
+from ..harness.entries import TokenizerEntry, Variant
+
+
+def _bound(name: str, summary: str) -> TokenizerEntry:
+    return TokenizerEntry(
+        name=name,
+        target=f"medbench.baselines.bounds:build_{name}",
+        kind="bound",
+        default_variant="reference",
+        summary=summary,
+        variants={"reference": Variant(summary="the only one; no bits, never ranked")},
+    )
+
+
+def _codec(name: str, summary: str) -> TokenizerEntry:
+    return TokenizerEntry(
+        name=name,
+        target=f"medbench.baselines.codecs:build_{name}",
+        kind="codec",
+        default_variant="meditok",
+        summary=summary,
+        free_variant="BITS or TOKENIZER: the budget per image",
+    )
+
+
+ENTRIES: tuple[TokenizerEntry, ...] = (
+    _bound("mean", "bound: the mean colour of each image"),
+    _bound("down8", "bound: 8×8 area average, bicubic back"),
+    _bound("down16", "bound: 16×16 area average, bicubic back"),
+    _codec("jpeg", "codec: baseline JPEG at a bit budget per image"),
+    _codec("webp", "codec: lossy WebP at a bit budget per image"),
+    _codec("avif", "codec: AVIF at a bit budget per image"),
+)

@@ -1,0 +1,223 @@
+"""The harness's verbs: run, validate, list, doctor, weights."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import ExitCode, UsageError, ValidationFailed
+
+Output = Annotated[
+    Path, typer.Option("--output", "--out", help="Results directory.", show_default=True)
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Where data sets lie; overrides MEDBENCH_DATA."),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", show_default=True)
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="Checkpoint of your own, for one --tokenizer.")
+]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", help="JSON file (or text) in the model's own constructor terms."),
+]
+
+
+class Listing(StrEnum):
+    """What `medbench list` lists."""
+
+    TOKENIZERS = "tokenizers"
+    TASKS = "tasks"
+    DATASETS = "datasets"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the harness's verbs to the command line."""
+    app.command()(run)
+    app.command()(validate)
+    app.command("list")(list_names)
+    app.command()(doctor)
+    weights = typer.Typer(help="Published weights: list and fetch.", no_args_is_help=True)
+    weights.command("list")(weights_list)
+    weights.command("fetch")(weights_fetch)
+    app.add_typer(weights, name="weights")
+
+
+def run(
+    tokenizer: Annotated[
+        list[str],
+        typer.Option(
+            "--tokenizer", help="NAME, NAME@VARIANT or package.module:factory; repeatable."
+        ),
+    ],
+    task: Annotated[list[str], typer.Option("--task", help="Task; repeatable.")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", help="Id, folder:PATH or manifest:FILE; default: the task's own."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Images per group at most.")] = None,
+    output: Output = Path("results"),
+    seed: Annotated[int, typer.Option("--seed", help="For tasks that draw at random.")] = 0,
+    device: Device = "auto",
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            "--batch-size", help="Images per forward pass; auto halves itself when memory runs out."
+        ),
+    ] = "auto",
+    weights: Weights = None,
+    config: Config = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Variant name of your own --weights or --config.")
+    ] = None,
+    data_root: DataRoot = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Refuse any network use (run never downloads anyway).")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Measure again; the replaced record is kept aside.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Measure tokenizers on tasks; finished cells are answered from their records."""
+    from .inputs import parse_config
+    from .locations import data_root as environment_root
+    from .offline import block_network
+    from .provenance import command_line
+    from .runner import Request, execute
+    from .tables import run_report
+
+    if offline:
+        block_network()
+    request = Request(
+        tokenizers=tokenizer,
+        tasks=task,
+        dataset=dataset,
+        limit=limit,
+        output=output,
+        seed=seed,
+        device=None if device == "auto" else device,
+        batch_size=_batch_size(batch_size),
+        weights=weights,
+        config=parse_config(config),
+        label=label,
+        data_root=data_root or environment_root(),
+        force=force,
+        command=command_line(),
+    )
+    result = execute(request)
+    if as_json:
+        typer.echo(json.dumps([r.model_dump(mode="json") for r in result.records], indent=1))
+    elif result.records:
+        typer.echo(run_report(result.records))
+    for cell in result.cells:
+        if cell.record is not None and not as_json:
+            answered = " (answered from the record)" if cell.cached else ""
+            typer.echo(f"{cell.path}{answered}", err=True)
+        for failure in cell.record.dataset.failed if cell.record else []:
+            typer.echo(f"not read: {failure.reason}", err=True)
+        if cell.error is not None:
+            kind = type(cell.error).__name__
+            typer.echo(f"{kind}: {cell.tokenizer} / {cell.task}: {cell.error}", err=True)
+    return int(result.exit_code)
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        message = f"--batch-size {text!r}: a number or auto is expected"
+        raise UsageError(message) from error
+
+
+def validate(
+    tokenizer: Annotated[str, typer.Argument(help="NAME, NAME@VARIANT or package.module:factory.")],
+    weights: Weights = None,
+    config: Config = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Check that a tokenizer keeps the protocol: shapes, ranges, determinism, invariance."""
+    from .inputs import parse_config
+    from .registry import build_tokenizer, choose_tokenizer
+
+    choice = choose_tokenizer(tokenizer, config=parse_config(config), weights=weights)
+    from .conformance import validate as check
+    from .device import choose_device, repeatable_arithmetic
+
+    with repeatable_arithmetic():
+        report = check(build_tokenizer(choice, device=choose_device(device)))
+    if as_json:
+        from dataclasses import asdict
+
+        typer.echo(json.dumps(asdict(report), indent=1, default=str))
+    else:
+        typer.echo("\n".join([choice.full_name, *report.lines()]))
+    if not report.passed:
+        message = f"{choice.full_name} does not keep the protocol; the failed checks are above"
+        raise ValidationFailed(message)
+
+
+def list_names(
+    what: Annotated[Listing | None, typer.Argument(help="Only one kind.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List tokenizers with their variants, tasks and datasets."""
+    from .listing import listing, listing_text
+
+    found = listing(what.value if what else None)
+    typer.echo(json.dumps(found, indent=1) if as_json else listing_text(found))
+
+
+def doctor(data_root: DataRoot = None, as_json: Json = False) -> int:
+    """Say what is installed, which weights and data are here, and how to get what is missing."""
+    from .doctor import diagnose
+
+    report = diagnose(data_root)
+    typer.echo(json.dumps(report.facts(), indent=1) if as_json else report.text())
+    return int(ExitCode.OK if report.usable else ExitCode.MISSING_PREREQUISITE)
+
+
+def weights_list(as_json: Json = False) -> None:
+    """List published weights: where from, licence, size, and whether they are here."""
+    from .listing import weights_rows, weights_text
+
+    rows = weights_rows()
+    typer.echo(json.dumps(rows, indent=1) if as_json else weights_text(rows))
+
+
+def weights_fetch(
+    tokenizer: Annotated[str, typer.Argument(help="NAME@VARIANT, as `weights list` prints it.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Download the weights of one tokenizer; source, licence and size are shown first."""
+    from .entries import HubFile
+    from .registry import choose_tokenizer
+
+    choice = choose_tokenizer(tokenizer)
+    source = choice.declared.weights if choice.declared else None
+    if not isinstance(source, HubFile):
+        message = f"{choice.full_name} has no weights to download"
+        raise UsageError(message)
+    size = f"{source.size_bytes / 1e9:.2f} GB" if source.size_bytes else "size unknown"
+    typer.echo(
+        f"{source.repository}/{source.filename} (revision {source.revision})\n"
+        f"licence: {source.licence}; {size}"
+    )
+    if not yes:
+        typer.confirm("Download?", abort=True)
+    from .weights import fetch
+
+    typer.echo(str(fetch(source)))

@@ -1,0 +1,64 @@
+"""What the harness asks of an image dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from .card import Card
+from .images import Decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image of a dataset, not yet read."""
+
+    id: str
+    """Unique in the dataset, stable across machines."""
+    group: str
+    """The modality, or another group that the reader declares."""
+    load: Callable[[], Decoded]
+    """Reads it as RGB uint8; raises `UsageError` naming the file when it cannot."""
+    content_key: Callable[[], Any]
+    """JSON-able; changes whenever the loaded pixels may."""
+    label: str | None = None
+    patient: str | None = None
+    load_mask: Callable[[], np.ndarray] | None = None
+    """bool (H, W) lesion mask."""
+
+
+class Dataset(Protocol):
+    """A named, ordered collection of images.
+
+    `id` carries what changes the number (`pathmnist@224`); `split` names the part read.
+    """
+
+    id: str
+    card: Card
+    split: str
+
+    def items(self, limit: int | None = None) -> Sequence[Item]:
+        """All items, or a fixed pick of at most `limit` per group, in a fixed order."""
+        ...
+
+
+def pick_per_group(items: Sequence[Item], limit: int | None) -> list[Item]:
+    """At most `limit` items of each group: those with the smallest SHA-256 of their id.
+
+    The pick does not depend on the order of the files, and a smaller limit gives a subset of a
+    larger one. The original order is kept.
+    """
+    if limit is None:
+        return list(items)
+    ranked = sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest())
+    taken: dict[str, int] = {}
+    chosen: set[str] = set()
+    for item in ranked:
+        if taken.get(item.group, 0) < limit:
+            taken[item.group] = taken.get(item.group, 0) + 1
+            chosen.add(item.id)
+    return [item for item in items if item.id in chosen]

@@ -1,0 +1,119 @@
+"""`folder:PATH`: a directory of images, one sub-directory per modality."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..errors import MissingPrerequisite, UsageError
+from ..files import file_sha256
+from ..vocabulary import MODALITIES
+from .card import Card
+from .dataset import Item, pick_per_group
+from .images import SUFFIXES, decode_file
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDataset:
+    """All image files below `root`, grouped by the modality directory they lie in."""
+
+    id: str
+    root: Path
+    card: Card
+    split: str = "all"
+
+    def items(self, limit: int | None = None) -> Sequence[Item]:
+        """Files in the order of their relative paths."""
+        items = [
+            Item(
+                id=path.relative_to(self.root).as_posix(),
+                group=path.relative_to(self.root).parts[0],
+                load=partial(decode_file, path),
+                content_key=partial(file_sha256, path),
+            )
+            for path in image_files(self.root)
+        ]
+        return pick_per_group(items, limit)
+
+
+def image_files(root: Path) -> list[Path]:
+    """Image files in the modality directories of `root`, sorted; hidden ones are left out."""
+    found = [
+        path
+        for directory in sorted(p for p in root.iterdir() if p.is_dir())
+        for path in directory.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+def build(
+    reference: str, *, argument: str, variant: str = "", data_root: Path | None = None
+) -> FolderDataset:
+    """Make the dataset of `folder:PATH`; a relative PATH is also looked for in the data root.
+
+    Raises:
+        MissingPrerequisite: no such directory.
+        UsageError: no path, no images, or a directory whose name is not a modality.
+    """
+    del variant
+    root = find_path(argument, data_root, what="folder:PATH")
+    if not root.is_dir():
+        message = f"{reference}: {root} is not a directory"
+        raise UsageError(message)
+    files = image_files(root)
+    if not files:
+        loose = any(path.suffix.lower() in SUFFIXES for path in root.iterdir())
+        hint = (
+            "Images lie directly in it: put them into one directory per modality"
+            if loose
+            else "Expected PATH/<modality>/*.png (or jpg, tif, bmp, webp, avif)"
+        )
+        message = f"{reference}: no images in {root}. {hint}; modalities: {', '.join(MODALITIES)}"
+        raise UsageError(message)
+    groups = sorted({path.relative_to(root).parts[0] for path in files})
+    check_modalities(groups, where=str(root))
+    card = Card.model_validate(
+        {
+            "id": f"folder:{root.name}",
+            "title": f"Images in {root.name}",
+            "source": "a folder on this machine",
+            "licence": "unknown",
+            "modalities": groups,
+            "splits": {"all": len(files)},
+            "layout": "verified (one directory per modality)",
+            "how_to_get": "the user's own files",
+            "known_problems": ["Patients are unknown, so intervals treat images as independent."],
+        }
+    )
+    return FolderDataset(id=card.id, root=root, card=card)
+
+
+def find_path(argument: str, data_root: Path | None, *, what: str) -> Path:
+    """An existing path: as given, or below the data root."""
+    if not argument:
+        message = f"{what}: the path is missing"
+        raise UsageError(message)
+    given = Path(argument).expanduser()
+    places = [given] if given.is_absolute() or data_root is None else [given, data_root / given]
+    for place in places:
+        if place.exists():
+            return place.resolve()
+    message = f"{what}: {' and '.join(str(p.absolute()) for p in places)} not found"
+    raise MissingPrerequisite(message)
+
+
+def check_modalities(groups: Sequence[str], *, where: str) -> None:
+    """Refuse group names outside the vocabulary, with the nearest one."""
+    wrong = [group for group in groups if group not in MODALITIES]
+    if not wrong:
+        return
+    near = difflib.get_close_matches(wrong[0].lower(), MODALITIES, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    message = f"{where}: {wrong[0]!r} is not a modality.{hint} Modalities: {', '.join(MODALITIES)}"
+    raise UsageError(message)

@@ -1,0 +1,142 @@
+"""Decode one image file to RGB uint8, or say why not.
+
+Nothing is guessed: what a file does not tell (the window of a 16-bit image) must be given.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from ..errors import UsageError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".gif"})
+MINIMUM_SIDE = 8
+"""Below this an image holds nothing that 256 pixels could show."""
+
+_MAXIMUM_PIXELS = 400_000_000
+_DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Linear intensity window: `low` becomes 0 and `high` 255, after subtracting `bias`."""
+
+    low: float
+    high: float
+    bias: float = 0.0
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Any numeric array -> uint8 of the same shape, rounded half to even and clipped."""
+        scaled = (values.astype(np.float64) - self.bias - self.low) * (
+            255.0 / (self.high - self.low)
+        )
+        return np.rint(scaled).clip(0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An image as RGB uint8 (H, W, 3), and what was done to get there."""
+
+    rgb: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def decode_file(path: Path, *, window: Window | None = None) -> Decoded:
+    """Read one image file of 8 bits per channel, or of more with a `window`.
+
+    Grey is replicated, palettes are resolved, CMYK is converted, an opaque alpha channel is
+    dropped and a transparent one laid over black; all but the first are noted.
+
+    Raises:
+        UsageError: unreadable, truncated, animated, too small or too deep; the message starts
+            with the path.
+    """
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        message = "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: damaged images would be scored"
+        raise UsageError(message)
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            _check_header(path, image)
+            image.load()
+            return _to_rgb(path, image, window)
+    except UnidentifiedImageError as error:
+        message = f"{path}: not an image file that can be read"
+        raise UsageError(message) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        message = f"{path}: cannot be decoded ({error}). Truncated or damaged: replace the file."
+        raise UsageError(message) from error
+
+
+def _check_header(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if min(width, height) < MINIMUM_SIDE:
+        message = f"{path}: {width}x{height} pixels; at least {MINIMUM_SIDE} a side are needed"
+        raise UsageError(message)
+    if width * height > _MAXIMUM_PIXELS:
+        message = f"{path}: {width}x{height} pixels; at most {_MAXIMUM_PIXELS} in all are read"
+        raise UsageError(message)
+    if getattr(image, "n_frames", 1) > 1:
+        message = f"{path}: {getattr(image, 'n_frames', 0)} frames; one image per file is read"
+        raise UsageError(message)
+
+
+def _to_rgb(path: Path, image: Image.Image, window: Window | None) -> Decoded:
+    if image.mode in _DEEP_MODES:
+        if window is None:
+            message = (
+                f"{path}: {image.mode!r} has more than 8 bits, and nothing says which intensities "
+                "to show. Use manifest:FILE with columns window_low, window_high (and bias)."
+            )
+            raise UsageError(message)
+        return Decoded(grey_to_rgb(window.apply(np.asarray(image))), ("windowed",))
+    notes: list[str] = []
+    if image.mode == "P":
+        notes.append("palette resolved")
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode == "1":
+        notes.append("one bit per pixel")
+    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"}:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
+            notes.append("transparent pixels laid over black")
+            ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
+            image = Image.alpha_composite(ground, image)
+        else:
+            notes.append("opaque alpha dropped")
+    elif image.mode not in {"RGB", "L", "1"}:
+        notes.append(f"{image.mode} converted to RGB")
+    rgb = np.asarray(image.convert("RGB"))
+    if window is not None:
+        rgb = window.apply(rgb)
+        notes.append("windowed")
+    return Decoded(rgb, tuple(notes))
+
+
+def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """uint8 (H, W) -> uint8 (H, W, 3), the one place where grey is replicated."""
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def resize_square(rgb: np.ndarray, side: int) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (side, side, 3): Pillow's bilinear, antialiased, aspect not kept.
+
+    torchvision's antialiased uint8 resize is the same filter in coarser fixed point: equal when
+    halving and quartering, else one level apart in less than one value of a hundred.
+    """
+    if rgb.shape[:2] == (side, side):
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def resize_mask(mask: np.ndarray, side: int) -> np.ndarray:
+    """bool (H, W) -> bool (side, side), nearest neighbour."""
+    if mask.shape == (side, side):
+        return mask
+    image = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(image.resize((side, side), Image.Resampling.NEAREST)) > 127

@@ -1,0 +1,253 @@
+"""Ingest: a dataset becomes one memory-mapped uint8 array with a SHA-256 per image.
+
+That array is both the tokenizer's input and the reference of every metric. It is written once
+per content and ingest rule, and each image's hash is checked when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MedbenchError, UsageError
+from ..files import hash_value, sha256_bytes, write_json
+from ..locations import cache_root
+from .dataset import Dataset, Item
+from .images import resize_mask, resize_square
+
+logger = logging.getLogger(__name__)
+
+INGEST_RULE = "rgb-u8-square-bilinear-antialias-1"
+"""Names decode -> RGB uint8 -> square bilinear antialiased; bump when pixels may change."""
+
+_AHEAD = 32
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One row of the manifest beside the array."""
+
+    id: str
+    group: str
+    sha256: str
+    """Of the stored uint8 (H, H, 3) pixels."""
+    label: str | None
+    patient: str | None
+    native_width: int
+    native_height: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that could not be read."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStore:
+    """An ingested dataset.
+
+    Attributes:
+        images: uint8 (N, H, H, 3), memory-mapped.
+        masks: bool (N, H, H) or None; memory-mapped.
+        rows: the N manifest rows, in order.
+        failures: what could not be read.
+        fingerprint: SHA-256 over ids, groups, patients and pixel hashes.
+    """
+
+    path: Path
+    images: np.ndarray
+    masks: np.ndarray | None
+    rows: tuple[StoredImage, ...]
+    failures: tuple[Failure, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Images start..stop as a checked copy, uint8 (n, H, H, 3).
+
+        Raises:
+            UsageError: an image does not have the hash that was recorded (a damaged cache).
+        """
+        batch = np.array(self.images[start:stop])
+        for row, image in zip(self.rows[start:stop], batch, strict=True):
+            if sha256_bytes(image.data) != row.sha256:
+                message = (
+                    f"the image cache is damaged: {row.id!r} in {self.path} does not have its "
+                    "recorded hash. Delete that folder; it is rebuilt on the next run."
+                )
+                raise UsageError(message)
+        return batch
+
+
+def ingest(dataset: Dataset, *, limit: int | None = None, side: int = 256) -> ImageStore:
+    """Read a dataset through the cache.
+
+    Raises:
+        UsageError: no item at all, none that can be read, or a cache that cannot be written.
+    """
+    items = dataset.items(limit)
+    if not items:
+        message = f"dataset {dataset.id!r} has no images. {dataset.card.how_to_get}"
+        raise UsageError(message)
+    path = cache_root() / "images" / _cache_key(items, side)
+    if not (path / "manifest.json").is_file():
+        _build(items, path, side)
+    return open_store(path)
+
+
+def _cache_key(items: Sequence[Item], side: int) -> str:
+    rows = [[i.id, i.group, i.label, i.patient, i.content_key()] for i in items]
+    return hash_value([INGEST_RULE, side, rows])[:32]
+
+
+def open_store(path: Path) -> ImageStore:
+    """Open a finished ingest folder."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        images = np.load(path / "images.npy", mmap_mode="r")
+        masks_path = path / "masks.npy"
+        masks = np.load(masks_path, mmap_mode="r") if masks_path.exists() else None
+        rows = tuple(
+            StoredImage(**row | {"notes": tuple(row["notes"])}) for row in manifest["rows"]
+        )
+        failures = tuple(Failure(**failure) for failure in manifest["failures"])
+        if len(rows) != len(images):
+            message = f"{len(images)} images, {len(rows)} rows"
+            raise ValueError(message)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"the image cache {path} is damaged ({error}). Delete it; it is rebuilt."
+        raise UsageError(message) from error
+    return ImageStore(path, images, masks, rows, failures, _fingerprint(rows))
+
+
+def _fingerprint(rows: Sequence[StoredImage]) -> str:
+    return hash_value([[row.id, row.group, row.patient, row.sha256] for row in rows])
+
+
+def _build(items: Sequence[Item], path: Path, side: int) -> None:
+    """Write the whole folder aside, then give it its name in one step."""
+    scratch: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        manifest = _write_arrays(items, scratch, side)
+        write_json(scratch / "manifest.json", manifest)
+        try:
+            scratch.replace(path)
+        except OSError:
+            # Another process finished the same content first; its result is as good.
+            if not (path / "manifest.json").is_file():
+                raise
+    except OSError as error:
+        message = (
+            f"cannot write the image cache {path.parent}: {error.strerror or error}. "
+            "Free space, or set MEDBENCH_CACHE to another place."
+        )
+        raise UsageError(message) from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_arrays(items: Sequence[Item], folder: Path, side: int) -> dict[str, Any]:
+    """Two streams of raw pixels with an npy header, and the manifest's content."""
+    rows: list[StoredImage] = []
+    failures: list[Failure] = []
+    with_masks = any(item.load_mask is not None for item in items)
+    images_path, masks_path = folder / "images.npy", folder / "masks.npy"
+    images = np.lib.format.open_memmap(
+        images_path, mode="w+", dtype=np.uint8, shape=(len(items), side, side, 3)
+    )
+    masks = None
+    if with_masks:
+        masks = np.lib.format.open_memmap(
+            masks_path, mode="w+", dtype=np.bool_, shape=(len(items), side, side)
+        )
+    from ..progress import track
+
+    for item, loaded in track(_loaded(items, side), total=len(items), label="reading images"):
+        if isinstance(loaded, str):
+            failures.append(Failure(item.id, loaded))
+            logger.warning("%s", loaded)
+            continue
+        position = len(rows)
+        images[position] = loaded.pixels
+        if masks is not None and loaded.mask is not None:
+            masks[position] = loaded.mask
+        rows.append(loaded.row)
+    if not rows:
+        shown = "; ".join(failure.reason for failure in failures[:3])
+        message = f"none of the {len(items)} images can be read: {shown}"
+        raise UsageError(message)
+    images.flush()
+    _shorten(images_path, images, len(rows))
+    if masks is not None:
+        masks.flush()
+        _shorten(masks_path, masks, len(rows))
+    return {
+        "ingest_rule": INGEST_RULE,
+        "rows": [asdict(row) for row in rows],
+        "failures": [asdict(failure) for failure in failures],
+    }
+
+
+def _shorten(path: Path, array: np.memmap, count: int) -> None:
+    """Rewrite the file without the rows that failures left unused."""
+    if count == len(array):
+        return
+    kept = path.with_suffix(".kept")
+    with kept.open("wb") as file:
+        np.save(file, array[:count])
+    os.replace(kept, path)  # noqa: PTH105 (the array still maps the old file)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    row: StoredImage
+    pixels: np.ndarray
+    mask: np.ndarray | None
+
+
+def _loaded(items: Sequence[Item], side: int) -> Iterator[tuple[Item, _Loaded | str]]:
+    """Yield (item, loaded or reason) in order, reading a little ahead on threads."""
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(items), _AHEAD):
+            chunk = items[start : start + _AHEAD]
+            yield from zip(chunk, pool.map(lambda i: _load(i, side), chunk), strict=True)
+
+
+def _load(item: Item, side: int) -> _Loaded | str:
+    try:
+        decoded = item.load()
+        pixels = np.ascontiguousarray(resize_square(decoded.rgb, side))
+        mask = resize_mask(item.load_mask(), side) if item.load_mask else None
+    except MedbenchError as error:
+        return str(error)
+    height, width = decoded.rgb.shape[:2]
+    row = StoredImage(
+        id=item.id,
+        group=item.group,
+        sha256=sha256_bytes(pixels.data),
+        label=item.label,
+        patient=item.patient,
+        native_width=width,
+        native_height=height,
+        notes=decoded.notes,
+    )
+    return _Loaded(row, pixels, mask)

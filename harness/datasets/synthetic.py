@@ -1,0 +1,90 @@
+"""`medsynth`: the procedural data set as images to evaluate on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from . import medsynth
+from .card import Card, packaged_card
+from .dataset import Item, pick_per_group
+from .images import Decoded
+
+SEED = 0
+"""Of the published data set; another seed would be another data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticDataset:
+    """One split of medsynth, `per_group` images of each modality."""
+
+    id: str
+    card: Card
+    split: str
+    per_group: int
+
+    def items(self, limit: int | None = None) -> Sequence[Item]:
+        """Images by modality and index; `limit` takes the first indices (they are exchangeable)."""
+        count = self.per_group if limit is None else min(limit, self.per_group)
+        items = [
+            self._item(modality, index)
+            for modality in medsynth.MODALITIES
+            for index in range(count)
+        ]
+        return pick_per_group(items, None)
+
+    def _item(self, modality: str, index: int) -> Item:
+        key = (modality, index, self.split)
+        return Item(
+            id=f"{self.split}/{modality}/{index:05d}",
+            group=modality,
+            load=partial(_pixels, *key),
+            content_key=partial(_content_key, *key),
+            load_mask=partial(_mask, *key),
+        )
+
+
+@lru_cache(maxsize=64)
+def _sample(modality: str, index: int, split: str) -> medsynth.Sample:
+    return medsynth.generate(modality, index, seed=SEED, split=split)
+
+
+def _pixels(modality: str, index: int, split: str) -> Decoded:
+    return Decoded(_sample(modality, index, split).image)
+
+
+def _mask(modality: str, index: int, split: str) -> np.ndarray:
+    return _sample(modality, index, split).mask
+
+
+def _content_key(modality: str, index: int, split: str) -> list[Any]:
+    import scipy
+
+    # Library versions may change last bits, so each has its own cache; the fingerprint is taken
+    # of the pixels themselves.
+    versions = [medsynth.GENERATOR_VERSION, np.__version__, scipy.__version__]
+    return [versions, SEED, modality, index, split]
+
+
+def build(
+    reference: str, *, argument: str, variant: str = "", data_root: Path | None = None
+) -> SyntheticDataset:
+    """Make `medsynth` (its test split) or `medsynth@train`, `medsynth@val`."""
+    del data_root
+    card = packaged_card("medsynth")
+    if argument:
+        message = f"{reference}: medsynth is embedded and takes no path"
+        raise UsageError(message)
+    split = variant or "test"
+    if split not in card.splits:
+        message = f"{reference}: unknown split {split!r}; splits: {', '.join(card.splits)}"
+        raise UsageError(message)
+    total = card.splits[split] or 0
+    name = "medsynth" if split == "test" else f"medsynth@{split}"
+    return SyntheticDataset(name, card, split, total // len(medsynth.MODALITIES))

@@ -1,0 +1,55 @@
+"""Which device, and arithmetic that repeats."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from .errors import MissingPrerequisite, UsageError
+
+
+def choose_device(requested: str | None) -> str:
+    """The requested device, or the best one here (CUDA, then CPU).
+
+    Raises:
+        UsageError: not a device name.
+        MissingPrerequisite: it is not on this machine.
+    """
+    if requested is None or requested == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(requested)
+    except RuntimeError as error:
+        message = f"--device {requested!r} is not a device. Use cpu, cuda, cuda:0 or mps."
+        raise UsageError(message) from error
+    if device.type not in {"cpu", "cuda", "mps"}:
+        message = f"--device {requested!r} is not supported. Use cpu, cuda, cuda:0 or mps."
+        raise UsageError(message)
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present[device.type]:
+        message = f"--device {requested}: this machine has none. Use --device cpu."
+        raise MissingPrerequisite(message)
+    return str(device)
+
+
+@contextlib.contextmanager
+def repeatable_arithmetic() -> Iterator[None]:
+    """Float32 without TF32 and without algorithm search, restored afterwards."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
+    matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = (
+        False,
+        False,
+        True,
+        False,
+    )
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before

@@ -1,0 +1,153 @@
+"""`medbench doctor`: what is installed, what is here, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import package_version
+from .errors import MedbenchError
+from .listing import weights_rows
+from .locations import cache_root, weights_root
+
+_REQUIRED = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "scikit-learn",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "pydicom",
+    "safetensors",
+    "pytorch-fid",
+    "pytorch-msssim",
+    "torchmetrics",
+    "lpips",
+    "transformers",
+    "open_clip_torch",
+    "medmnist",
+    "huggingface_hub",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    area: str
+    name: str
+    state: str
+    """`ok`, `missing` or `broken`."""
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All findings."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether every required package is installed and the cache can be written."""
+        needed = (f for f in self.findings if f.area in {"packages", "places"})
+        return all(f.state == "ok" for f in needed)
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"usable": self.usable, "findings": [asdict(f) for f in self.findings]}
+
+    def text(self) -> str:
+        """The report for people."""
+        from tabulate import tabulate
+
+        parts = []
+        for area in dict.fromkeys(f.area for f in self.findings):
+            rows = [[f.name, f.state, f.detail] for f in self.findings if f.area == area]
+            parts.append(tabulate(rows, headers=[area, "state", ""], tablefmt="simple"))
+        remedies = [f"  {f.name}: {f.remedy}" for f in self.findings if f.remedy]
+        if remedies:
+            parts.append("To get what is missing:\n" + "\n".join(remedies))
+        return "\n\n".join(parts)
+
+
+def diagnose(data_root: Path | None = None) -> Report:
+    """Look at this machine without importing torch or opening the network."""
+    findings = [
+        Finding("system", "medbench", "ok", package_version()),
+        Finding("system", "python", "ok", platform.python_version()),
+        Finding("system", "GPU driver", *_driver()),
+        *(_package(name) for name in _REQUIRED),
+        *_places(data_root),
+        *_weights(),
+    ]
+    return Report(tuple(findings))
+
+
+def _driver() -> tuple[str, str]:
+    found = shutil.which("nvidia-smi") is not None
+    return "ok", "nvidia-smi found" if found else "none found; runs use the CPU"
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding("packages", name, "ok", importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("packages", name, "missing", "not installed", f"pip install {name}")
+
+
+def _places(data_root: Path | None) -> list[Finding]:
+    from .locations import data_root as environment_root
+
+    findings = []
+    try:
+        cache = cache_root()
+        cache.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(cache).free / 1e9
+        findings.append(Finding("places", "cache", "ok", f"{cache} ({free:.0f} GB free)"))
+    except (OSError, MedbenchError) as error:
+        remedy = "set MEDBENCH_CACHE to a folder that can be written"
+        findings.append(Finding("places", "cache", "broken", str(error), remedy))
+    try:
+        root = data_root or environment_root()
+        where = str(root) if root else "not set; only the embedded data sets are found"
+        findings.append(Finding("places", "data root", "ok", where))
+    except MedbenchError as error:
+        remedy = "set MEDBENCH_DATA to your data folder"
+        findings.append(Finding("places", "data root", "broken", str(error), remedy))
+    findings.append(Finding("places", "weights", "ok", str(weights_root())))
+    return findings + [Finding("data", name, "ok", "embedded") for name in ("medsynth", "sample")]
+
+
+def _weights() -> list[Finding]:
+    findings = []
+    for row in weights_rows():
+        if row["state"] == "ready":
+            findings.append(Finding("weights", row["tokenizer"], "ok", row["source"]))
+            continue
+        size = f"{row['size_bytes'] / 1e9:.2f} GB" if row["size_bytes"] else "size unknown"
+        detail = f"{row['source']}, {size}, licence {row['licence']}"
+        remedy = f"medbench weights fetch {row['tokenizer']}"
+        findings.append(Finding("weights", row["tokenizer"], "missing", detail, remedy))
+    findings.append(_inception())
+    return findings
+
+
+def _inception() -> Finding:
+    from .metrics.extractors import inception_file
+
+    found = inception_file.locate()
+    if found is not None:
+        return Finding("weights", "FID Inception", "ok", str(found))
+    detail = "rfid and kid are absent; rfd_random is computed instead"
+    return Finding("weights", "FID Inception", "missing", detail, inception_file.remedy())

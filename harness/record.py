@@ -1,0 +1,325 @@
+"""The result record: one JSON file per cell, and how it is written, found and loaded.
+
+Path: `<results>/<task>/<dataset slug>/<tokenizer>@<variant>/<key8>.json`, with per-image rows
+in a Parquet file of the same stem. Loading a record needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .errors import UsageError
+from .files import hash_value, write_bytes
+from .protocol import Colour, Kind, Layout
+from .record_migrations import migrate
+from .vocabulary import MACRO, METRICS, MODALITIES, POOLED, Direction, Status
+
+SCHEMA_VERSION = 1
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Definition(_Model):
+    """Everything that changes a metric's number, by name."""
+
+    id: str
+    """Short and readable: `psnr-rgb-u8-1`."""
+    facts: dict[str, Any]
+    """Resize, rounding, formula, extractor and its weights, split, limit, seed rule …"""
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits of the SHA-256 over id and facts."""
+        return hash_value([self.id, self.facts])[:16]
+
+
+class Metric(_Model):
+    """One value of one group, or its absence with the reason."""
+
+    name: str
+    group: str
+    value: float | None
+    low: float | None = None
+    """Lower end of the 95 % interval."""
+    high: float | None = None
+    n: int
+    """Images (or positions, questions …) that the value rests on."""
+    unit: str = ""
+    direction: Direction
+    definition: str
+    """Definition id; the facts are in the record's `definitions`."""
+    definition_hash: str
+    replicates: list[float] | None = None
+    """Values of the common resamples, for rank ranges; only for ranked macro metrics."""
+    flags: list[str] = Field(default_factory=list)
+    """`rank-deficient`, `contains training images` …"""
+    reason: str | None = None
+    """Why the value is absent."""
+
+    @field_validator("name")
+    @classmethod
+    def _known_metric(cls, name: str) -> str:
+        if name not in METRICS:
+            message = f"unknown metric {name!r}"
+            raise ValueError(message)
+        return name
+
+    @model_validator(mode="after")
+    def _legal(self) -> Metric:
+        if self.value is None:
+            if not self.reason:
+                message = f"{self.name}/{self.group}: absent without a reason"
+                raise ValueError(message)
+            return self
+        facts = METRICS[self.name]
+        numbers = [v for v in (self.value, self.low, self.high) if v is not None]
+        if not all(math.isfinite(v) for v in numbers):
+            message = f"{self.name}/{self.group}: a value is not finite"
+            raise ValueError(message)
+        if not facts.low <= self.value <= facts.high:
+            message = f"{self.name}/{self.group}: {self.value} outside {facts.low}..{facts.high}"
+            raise ValueError(message)
+        return self
+
+
+class InfoFacts(_Model):
+    """`TokenizerInfo` as stored."""
+
+    name: str
+    variant: str
+    kind: Kind
+    resolution: int
+    size_multiple: int
+    downsample: int
+    layout: Layout
+    codebooks: int
+    codebook_size: int
+    positions: int
+    latent_dims: int
+    feature_dims: int
+    parameters: int
+    weights_sha256: str | None
+    colour: Colour
+    modalities: list[str]
+    training_data: str
+    code_licence: str
+    weights_licence: str
+    source: str
+    bits_per_image: float | None
+    cannot: dict[str, str]
+
+
+class FailedImage(_Model):
+    """An image that could not be read."""
+
+    id: str
+    reason: str
+
+
+class DatasetFacts(_Model):
+    """Which images were used."""
+
+    id: str
+    split: str
+    fingerprint: str
+    """SHA-256 over ids, groups, patients and pixels."""
+    n: int
+    groups: dict[str, int]
+    patients: int | None = None
+    """Distinct patients, where known."""
+    limit: int | None = None
+    """Per group."""
+    resolution: int
+    ingest_rule: str
+    licence: str
+    macro: bool
+    pixels: Literal["publish", "local"]
+    failed: list[FailedImage] = Field(default_factory=list)
+    notes: dict[str, int] = Field(default_factory=dict)
+    """What was done while decoding, with counts: {"opaque alpha dropped": 3}."""
+
+
+class Identity(_Model):
+    """What makes this cell a different one; `key8` names the file."""
+
+    weights_sha256: str | None
+    config_sha256: str | None
+    data_fingerprint: str
+    definitions_sha256: str
+    limit: int | None
+    precision: str
+    seed: int | None
+    """None where the task draws nothing that depends on it."""
+
+    @property
+    def key8(self) -> str:
+        """First eight hex digits of the hash of all fields."""
+        return hash_value(self.model_dump())[:8]
+
+
+class Timing(_Model):
+    """Seconds, summed over the shards of all (resumed) processes."""
+
+    encode_seconds: float
+    decode_seconds: float
+    metric_seconds: float
+    images_per_second: float | None
+    """Encode and decode together."""
+    batch_size: int | None
+
+
+class Environment(_Model):
+    """Provenance; never part of a definition, and unknown values are None."""
+
+    medbench: str
+    code_version: str
+    """medbench's version and the stage versions; another one makes the record stale."""
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    python: str
+    torch: str | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+    device: str
+    device_name: str | None = None
+    precision: str
+    threads: int | None = None
+    platform: str
+    notes: list[str] = Field(default_factory=list)
+    """Why something above is unknown."""
+
+
+class GalleryImage(_Model):
+    """A saved picture of an original and its reconstruction."""
+
+    id: str
+    group: str
+    file: str
+    """Relative to the record."""
+    why: str
+    """`pick` (seeded, before results) or `worst <metric>`."""
+
+
+class Record(_Model):
+    """One cell: a tokenizer on a task and a dataset."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    tokenizer: str
+    variant: str
+    task: str
+    dataset: DatasetFacts
+    info: InfoFacts
+    identity: Identity
+    definitions: dict[str, Definition]
+    metrics: list[Metric]
+    status: Status
+    status_reason: str | None = None
+    status_lifted: str | None = None
+    """A maintainer's visible note that lifts `suspect`."""
+    warnings: list[str] = Field(default_factory=list)
+    clamped_fraction: float | None = None
+    """Share of reconstructed values outside [0, 1] before the one clamp."""
+    timing: Timing | None = None
+    environment: Environment
+    command: str
+    created: str
+    """UTC, ISO 8601."""
+    per_image: str | None = None
+    """File name of the Parquet beside the record."""
+    per_image_sha256: str | None = None
+    gallery: list[GalleryImage] = Field(default_factory=list)
+
+    @property
+    def full_name(self) -> str:
+        """`tokenizer@variant`."""
+        return f"{self.tokenizer}@{self.variant}"
+
+    def metric(self, name: str, group: str) -> Metric | None:
+        """The metric of that name and group, if the record holds one."""
+        return next((m for m in self.metrics if m.name == name and m.group == group), None)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Record:
+        seen: set[tuple[str, str]] = set()
+        for metric in self.metrics:
+            key = (metric.name, metric.group)
+            if key in seen:
+                message = f"{metric.name}/{metric.group} occurs twice"
+                raise ValueError(message)
+            seen.add(key)
+            if metric.group not in (POOLED, MACRO, *MODALITIES, self.dataset.id):
+                message = f"unknown group {metric.group!r}"
+                raise ValueError(message)
+            definition = self.definitions.get(metric.definition)
+            if definition is None or definition.hash != metric.definition_hash:
+                message = f"{metric.name}/{metric.group}: definition hash does not fit its facts"
+                raise ValueError(message)
+        return self
+
+
+def slug(dataset_id: str) -> str:
+    """The dataset's folder name: characters outside `[a-z0-9._@-]` become `-`."""
+    return re.sub(r"[^a-z0-9._@-]", "-", dataset_id.lower())
+
+
+def record_path(results: Path, *, task: str, dataset_id: str, tokenizer: str, key8: str) -> Path:
+    """Where a record lies; `tokenizer` is the full name."""
+    return results / task / slug(dataset_id) / slug(tokenizer) / f"{key8}.json"
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record atomically."""
+    write_bytes(path, (record.model_dump_json(indent=1) + "\n").encode())
+
+
+def load_record(path: Path | str) -> Record:
+    """Load and check one record.
+
+    Raises:
+        UsageError: unreadable, not a record, or of a newer schema than this medbench knows.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"{path}: not a readable JSON file ({error})"
+        raise UsageError(message) from error
+    data = migrate(data, path=path, current=SCHEMA_VERSION)
+    try:
+        return Record.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "record"
+        message = (
+            f"{path}: not a valid record: {place}: {first['msg']} "
+            f"({error.error_count()} problems in all)"
+        )
+        raise UsageError(message) from error
+
+
+def record_files(results: Path) -> Iterator[Path]:
+    """All record files below a results directory, sorted; work folders are left out."""
+    for path in sorted(results.glob("*/*/*/*.json")):
+        if not any(part.startswith(".") for part in path.relative_to(results).parts):
+            yield path
+
+
+def load_records(results: Path | str) -> Sequence[Record]:
+    """All records below a results directory, in the order of their paths.
+
+    Raises:
+        UsageError: no such directory, or a record that does not load.
+    """
+    results = Path(results)
+    if not results.is_dir():
+        message = f"no results directory {results}. Make one with: medbench run"
+        raise UsageError(message)
+    return [load_record(path) for path in record_files(results)]

@@ -1,0 +1,138 @@
+"""Work in shards of 64 images that survive a kill, and the batch size that fits the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from .errors import CellFailed, UsageError
+from .files import write_bytes, write_json
+from .progress import track
+
+logger = logging.getLogger(__name__)
+
+SHARD_IMAGES = 64
+
+T = TypeVar("T")
+Arrays = dict[str, np.ndarray]
+
+
+class BatchSize:
+    """The number of images per forward pass; halves itself when memory does not suffice.
+
+    The size is kept in `note` together with the first shard and reused by a resumed run, so
+    that interrupting a run does not change its arithmetic.
+    """
+
+    def __init__(self, requested: int | None, *, device: str, note: Path | None = None) -> None:
+        automatic = 64 if device.startswith("cuda") else 8
+        self.size = requested or automatic
+        self._note = note
+        if note is not None and requested is None:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                self.size = max(1, int(json.loads(note.read_text())["batch_size"]))
+
+    def keep(self) -> None:
+        """Write the size down for a resumed run."""
+        if self._note is not None:
+            write_json(self._note, {"batch_size": self.size})
+
+    def attempt(self, work: Callable[[int], T]) -> T:
+        """Call `work(batch size)`, halving the size after each out-of-memory error.
+
+        Raises:
+            CellFailed: not even one image fits.
+        """
+        while True:
+            try:
+                return work(self.size)
+            except Exception as error:
+                if not _out_of_memory(error):
+                    raise
+                if self.size == 1:
+                    message = "not even one image fits into memory. Use another --device."
+                    raise CellFailed(message) from error
+                logger.warning("out of memory at batch size %d; halving it", self.size)
+            self.size //= 2
+            _free_memory()
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    )
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def run_shards(
+    folder: Path,
+    count: int,
+    compute: Callable[[int, int], Arrays],
+    *,
+    label: str,
+    after: Callable[[], None] | None = None,
+) -> Iterator[Arrays]:
+    """Yield the arrays of each shard of `count` images, computing those that are not on disk.
+
+    Args:
+        folder: where shards lie; `shard-00000.npz` and so on.
+        count: images in all.
+        compute: (start, stop) -> arrays of that range.
+        label: what the progress line says.
+        after: called after each newly written shard.
+    """
+    starts = range(0, count, SHARD_IMAGES)
+    for start in track(starts, total=len(starts), label=label):
+        path = folder / f"shard-{start // SHARD_IMAGES:05d}.npz"
+        arrays = read_arrays(path)
+        if arrays is None:
+            arrays = compute(start, min(start + SHARD_IMAGES, count))
+            write_arrays(path, arrays)
+            if after is not None:
+                after()
+        yield arrays
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write named arrays atomically (npz: every member carries a checksum)."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> Arrays | None:
+    """Read what `write_arrays` wrote; None where it is absent or damaged (then it is redone)."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        logger.warning("%s is damaged (%s); it is computed again", path, error)
+        return None
+
+
+def check_count(name: str, value: int | None) -> None:
+    """Refuse a count below one."""
+    if value is not None and value < 1:
+        message = f"{name} is {value}; it must be at least 1"
+        raise UsageError(message)

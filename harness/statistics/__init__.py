@@ -1,0 +1,1 @@
+"""Intervals: bootstrap for means of per-image scores, random halves for distances of sets."""

@@ -1,0 +1,88 @@
+"""What the harness asks of a task, and what it hands to it: one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .datasets.card import Card
+    from .datasets.store import ImageStore
+    from .protocol import Tokenizer
+    from .record import Definition, GalleryImage, Metric
+    from .shards import BatchSize
+    from .vocabulary import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of a cell before anything is built: enough to name its record."""
+
+    dataset_id: str
+    split: str
+    ingest_rule: str
+    resolution: int
+    limit: int | None
+    groups: Mapping[str, int]
+    """Images per group."""
+    macro: bool
+    """Whether the card allows a macro average."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One tokenizer on one dataset, ready to be measured."""
+
+    plan: Plan
+    tokenizer: Tokenizer
+    store: ImageStore
+    card: Card
+    definitions: Mapping[str, Definition]
+    """By metric name."""
+    seed: int
+    device: str
+    batch: BatchSize
+    work: Path
+    """Folder for shards; kept until the record is written, so that a killed cell resumes."""
+    gallery: Path
+    """Folder for pictures, beside the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a task found."""
+
+    metrics: list[Metric]
+    per_image: pd.DataFrame
+    """One row per image: `id`, `group`, `sha256` and the per-image scores."""
+    status: Status = "ok"
+    status_reason: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    clamped_fraction: float | None = None
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    metric_seconds: float = 0.0
+    gallery: list[GalleryImage] = field(default_factory=list)
+
+
+class Task(Protocol):
+    """A protocol that turns (tokenizer, dataset) into scores."""
+
+    name: str
+    default_dataset: str
+    stage_version: int
+    """Bumped by hand when the code of a stage changes its numbers."""
+    seeded: bool
+    """Whether the result depends on the run's seed."""
+
+    def definitions(self, plan: Plan) -> Mapping[str, Definition]:
+        """Definitions by metric name; must not import torch."""
+        ...
+
+    def run(self, cell: Cell) -> Outcome:
+        """Measure one cell; resumes from the shards that are already in `cell.work`."""
+        ...

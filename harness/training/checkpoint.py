@@ -1,0 +1,94 @@
+"""Checkpoints: whole or not there, and safe to read."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from ..errors import UsageError
+from ..files import atomic_writer, write_bytes, write_json
+
+_LATEST = "latest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything that a run needs to go on as if it had never stopped.
+
+    Attributes:
+        step: steps done.
+        model: the model's state dict.
+        average: the running mean of the weights, or None.
+        state: optimiser, recipe and counters (tensors, numbers, strings and containers of them).
+        config: the run's complete configuration.
+    """
+
+    step: int
+    model: Mapping[str, torch.Tensor]
+    average: Mapping[str, torch.Tensor] | None
+    state: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint below `folder`, make it the latest one, and drop the one before.
+
+    The parts go into a folder of their own; `latest.json` is moved to it only when all are on
+    disk, so a kill at any moment leaves the old or the new checkpoint, complete.
+
+    Raises:
+        UsageError: the folder cannot be written; the checkpoint before remains.
+    """
+    place = folder / f"step-{checkpoint.step:07d}"
+    _write_weights(place / "model.safetensors", checkpoint.model)
+    if checkpoint.average is not None:
+        _write_weights(place / "average.safetensors", checkpoint.average)
+    with atomic_writer(place / "state.pt") as file:
+        torch.save(dict(checkpoint.state), file)
+    write_json(place / "config.json", dict(checkpoint.config))
+    write_json(folder / _LATEST, {"step": checkpoint.step, "folder": place.name})
+    for other in folder.glob("step-*"):
+        if other.name != place.name:
+            shutil.rmtree(other, ignore_errors=True)
+    return place
+
+
+def _write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_bytes(path, save(tensors))
+
+
+def load_latest(folder: Path) -> Checkpoint | None:
+    """The latest checkpoint below `folder`; None where there is none.
+
+    Raises:
+        UsageError: it is there but cannot be read; the message names the part.
+    """
+    pointer = folder / _LATEST
+    if not pointer.exists():
+        return None
+    part = pointer
+    try:
+        latest = json.loads(pointer.read_text(encoding="utf-8"))
+        place = folder / latest["folder"]
+        part = place / "model.safetensors"
+        model = load_file(part)
+        part = place / "average.safetensors"
+        average = load_file(part) if part.exists() else None
+        part = place / "state.pt"
+        state = torch.load(part, map_location="cpu", weights_only=True)
+        part = place / "config.json"
+        config = json.loads(part.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.PickleError) as e:
+        message = f"the checkpoint in {folder} cannot be read ({part}: {e}). Start without --resume"
+        raise UsageError(message) from e
+    return Checkpoint(int(latest["step"]), model, average, state, config)

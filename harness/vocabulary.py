@@ -1,0 +1,81 @@
+"""The closed vocabularies: modalities, groups, statuses and metrics.
+
+Names are the field's own; a record with another name does not load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Modality = Literal[
+    "ct",
+    "dermoscopy",
+    "endoscopy",
+    "fundus",
+    "mri",
+    "pathology",
+    "ultrasound",
+    "xray",
+    "microscopy",
+]
+MODALITIES: tuple[str, ...] = get_args(Modality)
+
+POOLED = "all"
+"""Group of all images together."""
+MACRO = "macro"
+"""Group of the unweighted mean over the modalities."""
+
+Status = Literal["ok", "partial", "suspect", "not-applicable", "failed", "stale", "withdrawn"]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+Direction = Literal["higher", "lower", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFacts:
+    """What a table needs to know of a metric, whatever the task."""
+
+    title: str
+    unit: str
+    direction: Direction
+    low: float
+    """Smallest legal value."""
+    high: float
+    """Largest legal value."""
+    ranked: bool
+    digits: int
+    """Decimals shown in tables."""
+
+
+_INF = float("inf")
+
+METRICS: dict[str, MetricFacts] = {
+    "psnr": MetricFacts("PSNR", "dB", "higher", 0.0, 100.0, True, 2),
+    "ssim": MetricFacts("SSIM", "", "higher", -1.0, 1.0, True, 4),
+    "ssim_u7": MetricFacts("SSIM (uniform 7×7)", "", "higher", -1.0, 1.0, False, 4),
+    "ms_ssim": MetricFacts("MS-SSIM", "", "higher", 0.0, 1.0, True, 4),
+    "lpips": MetricFacts("LPIPS", "", "lower", 0.0, _INF, True, 4),
+    "rfid": MetricFacts("rFID", "", "lower", 0.0, _INF, True, 2),
+    "kid": MetricFacts("KID", "", "lower", -_INF, _INF, True, 5),
+    "rfd_random": MetricFacts("rFD (random net)", "", "lower", 0.0, _INF, False, 3),
+    "kid_random": MetricFacts("KID (random net)", "", "lower", -_INF, _INF, False, 5),
+    "usage": MetricFacts("Codebook usage", "", "none", 0.0, 1.0, False, 3),
+    "entropy": MetricFacts("Index entropy", "bits", "none", 0.0, _INF, False, 2),
+    "bits_per_image": MetricFacts("Bits per image", "bits", "none", 0.0, _INF, False, 0),
+    "bits_per_pixel": MetricFacts("Bits per pixel", "bits", "none", 0.0, _INF, False, 3),
+    "effective_bits_per_pixel": MetricFacts(
+        "Effective bits per pixel", "bits", "none", 0.0, _INF, False, 3
+    ),
+    "map": MetricFacts("mAP", "", "higher", 0.0, 1.0, True, 4),
+    "auc": MetricFacts("AUC", "", "higher", 0.0, 1.0, True, 4),
+    "acc": MetricFacts("Accuracy", "", "higher", 0.0, 1.0, False, 4),
+    "bacc": MetricFacts("Balanced accuracy", "", "higher", 0.0, 1.0, True, 4),
+    "gfid": MetricFacts("gFID", "", "lower", 0.0, _INF, True, 2),
+    "diversity": MetricFacts("MS-SSIM diversity", "", "none", 0.0, 1.0, False, 4),
+    "closed_accuracy": MetricFacts("Closed accuracy", "", "higher", 0.0, 1.0, True, 4),
+    "open_exact": MetricFacts("Open exact match", "", "higher", 0.0, 1.0, True, 4),
+    "open_recall": MetricFacts("Open token recall", "", "higher", 0.0, 1.0, True, 4),
+    "open_f1": MetricFacts("Open token F1", "", "higher", 0.0, 1.0, True, 4),
+    "overall": MetricFacts("Overall accuracy", "", "higher", 0.0, 1.0, True, 4),
+}

@@ -1,0 +1,199 @@
+"""Reading checkpoints safely, and loading them completely or not at all.
+
+A checkpoint is data: pickled code is refused before any of it runs. Wrappers that trainers put
+around a state dict are taken off by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .errors import UsageError
+
+_WRAPPERS = ("trainer", "unitok", "state_dict", "model", "module", "ema")
+"""Keys under which trainers store the weights, in the order of preference at each level."""
+
+_PREFIXES = ("module.", "_orig_mod.", "core.")
+"""What wrappers put before each key: data-parallel training, compilation, MedITok's trainer."""
+
+_SHOWN = 5
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint (safetensors or torch file), on the CPU, wrappers taken off.
+
+    Raises:
+        UsageError: no such file, empty, truncated, not a checkpoint, without tensors, or a pickle
+            that would run code (which is refused unread).
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        message = f"weights {path}: the file {what}. Pass the path of a checkpoint file."
+        raise UsageError(message)
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        message = f"weights {path}: the file is empty. Fetch or copy it again."
+        raise UsageError(message)
+    if head.startswith(b"version https://git-lfs"):
+        message = f"weights {path}: a Git LFS pointer, not the file itself. Run `git lfs pull`."
+        raise UsageError(message)
+    is_safetensors = path.suffix == ".safetensors" or head[8:9] == b"{"
+    content = _read_safetensors(path) if is_safetensors else _read_torch(path)
+    return unwrap(content, name=f"weights {path}")
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return load_file(path, device="cpu")
+    except (SafetensorError, OSError, ValueError) as error:
+        message = f"weights {path}: not a complete safetensors file ({error}). Copy it again."
+        raise UsageError(message) from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        # A namespace of training arguments is plain data, and common in checkpoints.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"(?:GLOBAL|class|global) [`'\"]?([\w.]+\.[\w.]+)", str(error))
+        if found is None:
+            message = f"weights {path}: not a torch checkpoint, or a damaged one. Copy it again."
+        else:
+            message = (
+                f"weights {path}: refused unread, because it holds a Python object "
+                f"({found.group(1)}) and loading it could run code. Ask its author for a "
+                "safetensors file, or convert it on a machine that you can lose."
+            )
+        raise UsageError(message) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        message = f"weights {path}: truncated or not a torch checkpoint ({reason}). Copy it again."
+        raise UsageError(message) from error
+    except Exception as error:  # garbage can make the restricted reader fail in any way
+        message = f"weights {path}: not a torch checkpoint ({type(error).__name__})."
+        raise UsageError(message) from error
+
+
+def unwrap(content: Any, *, name: str) -> dict[str, Tensor]:
+    """The state dict inside a checkpoint's content.
+
+    Raises:
+        UsageError: it holds no tensors by name.
+    """
+    inner = content
+    while isinstance(inner, Mapping) and not any(isinstance(v, Tensor) for v in inner.values()):
+        wrapper = next((key for key in _WRAPPERS if isinstance(inner.get(key), Mapping)), None)
+        if wrapper is None:
+            break
+        inner = inner[wrapper]
+    if not isinstance(inner, Mapping):
+        message = f"{name}: holds a {type(inner).__name__}, not a state dict"
+        raise UsageError(message)
+    tensors = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
+    if not tensors:
+        keys = ", ".join(map(str, list(inner)[:_SHOWN]))
+        message = f"{name}: no tensors found in it (keys: {keys or 'none'}); not a state dict"
+        raise UsageError(message)
+    return _without_prefixes(tensors)
+
+
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES:
+        # MedITok's trainer stores parts without the prefix beside the tokenizer.
+        marked = sum(key.startswith(prefix) for key in state)
+        if marked == len(state) or (prefix == "core." and marked):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def load_into(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    name: str,
+    allow_unexpected: tuple[str, ...] = (),
+    allow_missing: tuple[str, ...] = (),
+) -> None:
+    """Load a state dict, whole or not at all; floating-point tensors become float32.
+
+    A module on the meta device takes the tensors themselves (no copy), and so needs every key.
+
+    Args:
+        module: what is loaded into.
+        state: tensors by key.
+        name: `name@variant` or a file, for the message.
+        allow_unexpected: regular expressions (matched at the start) of keys to leave out.
+        allow_missing: regular expressions of keys that keep their present value.
+
+    Raises:
+        UsageError: keys are missing or unknown, shapes or kinds differ, or values are not finite;
+            the module is left as it was.
+    """
+    expected = module.state_dict()
+    missing = [k for k in expected if k not in state and not _matches(k, allow_missing)]
+    unexpected = [k for k in state if k not in expected and not _matches(k, allow_unexpected)]
+    shared = [key for key in expected if key in state]
+    misfits = [m for k in shared if (m := _misfit(k, state[k], expected[k]))]
+    problems = [
+        *_listed("missing", missing),
+        *_listed("unknown to this network", unexpected),
+        *_listed("of another shape or kind", misfits),
+    ]
+    if problems:
+        fitting = len(shared) - len(misfits)
+        other = "It is a checkpoint of another model. " if 2 * fitting < len(expected) else ""
+        message = (
+            f"{name}: the checkpoint does not fit the network: {fitting} of {len(expected)} "
+            f"tensors match. {other}{'; '.join(problems)}. Pass the checkpoint that belongs to "
+            "this tokenizer, or the --config that belongs to the checkpoint."
+        )
+        raise UsageError(message)
+    broken = [f for k in shared if (f := _not_finite(k, state[k]))]
+    if broken:
+        message = f"{name}: values that are not finite, {'; '.join(_listed('in', broken))}"
+        raise UsageError(message)
+    fresh = {k: state[k].float() if state[k].is_floating_point() else state[k] for k in shared}
+    on_meta = any(tensor.is_meta for tensor in expected.values())
+    module.load_state_dict(fresh, strict=not allow_missing, assign=on_meta)
+
+
+def _matches(key: str, patterns: tuple[str, ...]) -> bool:
+    return any(re.match(pattern, key) for pattern in patterns)
+
+
+def _misfit(key: str, found: Tensor, expected: Tensor) -> str | None:
+    if found.shape != expected.shape:
+        return f"{key} {tuple(found.shape)} instead of {tuple(expected.shape)}"
+    if found.is_floating_point() != expected.is_floating_point() or found.is_complex():
+        return f"{key} {found.dtype} instead of {expected.dtype}"
+    return None
+
+
+def _not_finite(key: str, tensor: Tensor) -> str | None:
+    if not tensor.is_floating_point():
+        return None
+    # A sum is finite only if all its terms are: one pass, no mask, in the usual case.
+    if torch.isfinite(tensor.double().sum() if tensor.numel() < 1024 else tensor.float().sum()):
+        return None
+    count = int((~torch.isfinite(tensor)).sum())
+    return f"{key} ({count} of {tensor.numel()} values)" if count else None
+
+
+def _listed(what: str, items: list[str]) -> list[str]:
+    if not items:
+        return []
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return [f"{what}: {', '.join(items[:_SHOWN])}{more}"]

@@ -1,0 +1,59 @@
+"""Rank ranges: which ranks a tokenizer may hold, from the common resamples of the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..harness.record import Record
+from ..harness.vocabulary import MACRO, METRICS
+
+RANKED_KINDS = frozenset({"discrete", "continuous"})
+
+
+@dataclass(frozen=True, slots=True)
+class RankRange:
+    """Best and worst rank, 1-based, inside which 95 % of the resamples fall."""
+
+    best: int
+    worst: int
+
+    def __str__(self) -> str:
+        return str(self.best) if self.best == self.worst else f"{self.best}–{self.worst}"
+
+
+def takes_part(record: Record) -> bool:
+    """Bounds, codecs, and rows that are not `ok` are shown but not ranked."""
+    lifted = record.status == "suspect" and record.status_lifted is not None
+    return record.info.kind in RANKED_KINDS and (record.status == "ok" or lifted)
+
+
+def rank_ranges(records: Sequence[Record], metric: str) -> dict[str, RankRange]:
+    """Full name -> rank range on a macro metric, for the records that take part.
+
+    The replicates of all records come from the same draws, so that ranks are paired; records
+    without replicates, or with another number of them, are left out.
+    """
+    candidates = {
+        record.full_name: found.replicates
+        for record in records
+        if takes_part(record)
+        and (found := record.metric(metric, MACRO)) is not None
+        and found.replicates
+    }
+    if not candidates:
+        return {}
+    length = max(len(values) for values in candidates.values())
+    names = [name for name, values in candidates.items() if len(values) == length]
+    values = np.array([candidates[name] for name in names])
+    if METRICS[metric].direction == "higher":
+        values = -values
+    # Rank = 1 + how many are strictly better, so that ties share the better rank.
+    ranks = 1 + (values[None, :, :] < values[:, None, :]).sum(axis=1)
+    low, high = np.percentile(ranks, [2.5, 97.5], axis=1, method="nearest")
+    return {
+        name: RankRange(int(best), int(worst))
+        for name, best, worst in zip(names, low, high, strict=True)
+    }

@@ -1,0 +1,1 @@
+"""Tasks: each turns a tokenizer and a data set into scores."""

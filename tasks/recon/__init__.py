@@ -1,0 +1,1 @@
+"""Reconstruction: how much of an image survives encode and decode."""

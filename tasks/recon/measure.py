@@ -1,0 +1,153 @@
+"""One shard of images through a tokenizer: reconstructions, per-image scores, codes, features."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ...harness.errors import CellFailed
+from ...harness.metrics.ms_ssim import ms_ssim
+from ...harness.metrics.psnr import psnr
+from ...harness.metrics.ssim import ssim, ssim_u7
+from .features import extract
+
+if TYPE_CHECKING:
+    from ...harness.metrics.extractors.protocol import Extractor
+    from ...harness.protocol import Tokenizer
+    from ...harness.shards import Arrays, BatchSize
+    from ...harness.task import Cell
+
+SCORES = {"psnr": psnr, "ssim": ssim, "ssim_u7": ssim_u7, "ms_ssim": ms_ssim}
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """What came back for a range of images.
+
+    Attributes:
+        images: uint8 (n, H, H, 3).
+        clamped: float64 (n,), share of values outside [0, 1].
+        indices: int32 (n, K, L) or None.
+        bits: float64 (n,) measured bits or None.
+    """
+
+    images: np.ndarray
+    clamped: np.ndarray
+    indices: np.ndarray | None
+    bits: np.ndarray | None
+    encode_seconds: float
+    decode_seconds: float
+
+
+def to_tensor(images: np.ndarray, device: str) -> torch.Tensor:
+    """uint8 (n, H, H, 3) -> float32 (n, 3, H, H) in [0, 1]."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return tensor.to(device).float().div_(255.0)
+
+
+def to_bytes(images: torch.Tensor) -> np.ndarray:
+    """float (n, 3, H, H) in [0, 1] -> uint8 (n, H, H, 3), rounded half to even."""
+    scaled = images.mul(255.0).round_().to(torch.uint8)
+    return scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+@torch.inference_mode()
+def reconstruct(
+    tokenizer: Tokenizer, images: np.ndarray, *, batch: int, device: str
+) -> Reconstruction:
+    """Encode and decode uint8 (n, H, H, 3) in batches.
+
+    Raises:
+        CellFailed: the decoder gave another shape, or values that are not finite.
+    """
+    back: list[np.ndarray] = []
+    clamped: list[np.ndarray] = []
+    indices: list[np.ndarray] = []
+    bits: list[int] = []
+    encode_seconds = decode_seconds = 0.0
+    for start in range(0, len(images), batch):
+        given = to_tensor(images[start : start + batch], device)
+        begun = _now(device)
+        encoding = tokenizer.encode(given)
+        encoded = _now(device)
+        decoded = tokenizer.decode(encoding)
+        decode_seconds += _now(device) - encoded
+        encode_seconds += encoded - begun
+        _check(decoded, given, tokenizer)
+        outside = ((decoded < 0) | (decoded > 1)).flatten(1).double().mean(dim=1)
+        clamped.append(outside.cpu().numpy())
+        back.append(to_bytes(decoded.clamp(0, 1)))
+        if encoding.indices is not None:
+            indices.append(encoding.indices.cpu().numpy().astype(np.int32))
+        bits.extend(encoding.bits or ())
+    return Reconstruction(
+        np.concatenate(back),
+        np.concatenate(clamped),
+        np.concatenate(indices) if indices else None,
+        np.asarray(bits, dtype=np.float64) if bits else None,
+        encode_seconds,
+        decode_seconds,
+    )
+
+
+def _now(device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _check(decoded: torch.Tensor, given: torch.Tensor, tokenizer: Tokenizer) -> None:
+    name = tokenizer.info.full_name
+    if decoded.shape != given.shape:
+        message = f"{name}: decode gave {tuple(decoded.shape)} for images {tuple(given.shape)}"
+        raise CellFailed(message)
+    if not torch.isfinite(decoded).all():
+        count = int((~torch.isfinite(decoded)).sum())
+        message = (
+            f"{name}: {count} reconstructed values are not finite. Look for NaN in the weights, "
+            "or for an overflow in half precision."
+        )
+        raise CellFailed(message)
+
+
+def luma(images: np.ndarray) -> np.ndarray:
+    """uint8 RGB (n, H, H, 3) -> its ITU-R 601 luma, rounded half to even, in three channels."""
+    grey = np.rint(images @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=3)
+
+
+def scores(reference: np.ndarray, candidate: np.ndarray) -> dict[str, np.ndarray]:
+    """All per-image scores, float64 (n,) each."""
+    return {name: score(reference, candidate) for name, score in SCORES.items()}
+
+
+def measure_shard(cell: Cell, extractor: Extractor, start: int, stop: int) -> Arrays:
+    """The arrays of images start..stop: scores, clamped share, features, codes, bits, seconds."""
+    images = cell.store.read(start, stop)
+    result = _attempt(cell.batch, cell.tokenizer, images, cell.device)
+    begun = time.perf_counter()
+    arrays: Arrays = scores(images, result.images)
+    if cell.tokenizer.info.colour == "luma":
+        grey, grey_back = luma(images), luma(result.images)
+        arrays["luma_psnr"] = psnr(grey, grey_back)
+        arrays["luma_ms_ssim"] = ms_ssim(grey, grey_back)
+    arrays["features"] = extract(extractor, result.images)
+    arrays["clamped"] = result.clamped
+    if result.indices is not None:
+        arrays["indices"] = result.indices
+    if result.bits is not None:
+        arrays["bits"] = result.bits
+    arrays["seconds"] = np.array(
+        [result.encode_seconds, result.decode_seconds, time.perf_counter() - begun]
+    )
+    return arrays
+
+
+def _attempt(
+    batch: BatchSize, tokenizer: Tokenizer, images: np.ndarray, device: str
+) -> Reconstruction:
+    return batch.attempt(lambda size: reconstruct(tokenizer, images, batch=size, device=device))

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+from medbench.harness.datasets import store as module
+from medbench.harness.datasets.folder import build
+from medbench.harness.datasets.store import ingest
+from medbench.harness.errors import UsageError
+from PIL import Image
+
+
+def make(path):
+    return build(f"folder:{path}", argument=str(path))
+
+
+def test_the_array_is_square_uint8_with_a_hash_per_image(image_folder):
+    store = ingest(make(image_folder))
+    assert store.images.shape == (6, 256, 256, 3)
+    assert store.images.dtype == np.uint8
+    for row, image in zip(store.rows, store.images, strict=True):
+        assert hashlib.sha256(image.tobytes()).hexdigest() == row.sha256
+
+
+def test_the_second_call_reads_the_cache(image_folder, monkeypatch):
+    first = ingest(make(image_folder))
+    monkeypatch.setattr(module, "_build", lambda *_: pytest.fail("built again"))
+    assert ingest(make(image_folder)).fingerprint == first.fingerprint
+
+
+def test_a_changed_image_changes_the_fingerprint(image_folder):
+    before = ingest(make(image_folder)).fingerprint
+    Image.new("RGB", (256, 256), (9, 9, 9)).save(image_folder / "ct" / "0.png")
+    assert ingest(make(image_folder)).fingerprint != before
+
+
+def test_the_fingerprint_does_not_depend_on_where_the_folder_lies(image_folder, tmp_path):
+    before = ingest(make(image_folder)).fingerprint
+    moved = shutil.copytree(image_folder, tmp_path / "elsewhere" / "images")
+    assert ingest(make(moved)).fingerprint == before
+
+
+def test_unreadable_images_are_listed_and_the_others_kept(image_folder):
+    path = image_folder / "ct" / "1.png"
+    path.write_bytes(path.read_bytes()[:200])
+    store = ingest(make(image_folder))
+    assert len(store) == 5 == len(store.images)
+    assert [failure.id for failure in store.failures] == ["ct/1.png"]
+    assert str(path) in store.failures[0].reason
+    again = ingest(make(image_folder))
+    assert again.fingerprint == store.fingerprint
+    np.testing.assert_array_equal(again.read(0, 5), store.read(0, 5))
+
+
+def test_only_unreadable_images_are_an_error_and_leave_no_cache(image_folder):
+    for path in image_folder.rglob("*.png"):
+        path.write_bytes(b"x")
+    dataset = make(image_folder)
+    with pytest.raises(UsageError, match="none of the 6 images can be read"):
+        ingest(dataset)
+    with pytest.raises(UsageError, match="none of the 6 images"):
+        ingest(dataset)
+
+
+def test_a_flipped_bit_in_the_cache_is_found(image_folder):
+    store = ingest(make(image_folder))
+    damaged = np.load(store.path / "images.npy", mmap_mode="r+")
+    damaged[3, 100, 100, 1] ^= 1
+    damaged.flush()
+    store.read(0, 3)
+    with pytest.raises(UsageError, match=r"the image cache is damaged: 'ct/3\.png'"):
+        store.read(0, 6)
+
+
+def test_a_cache_that_cannot_be_written_is_named(image_folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match="cannot write the image cache"):
+        ingest(make(image_folder))
+
+
+def test_a_cache_inside_the_data_root_is_refused(image_folder, monkeypatch):
+    monkeypatch.setenv("MEDBENCH_DATA", str(image_folder))
+    monkeypatch.setenv("MEDBENCH_CACHE", str(image_folder / "cache"))
+    with pytest.raises(UsageError, match="inside the data root"):
+        ingest(make(image_folder))

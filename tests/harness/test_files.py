@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+
+import pytest
+from medbench.harness.errors import UsageError
+from medbench.harness.files import atomic_writer, file_sha256, hash_value, write_bytes, write_json
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_leftover(tmp_path):
+    path = tmp_path / "a.json"
+    write_bytes(path, b"old")
+    with pytest.raises(KeyboardInterrupt), atomic_writer(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_full_disk_is_a_usage_error_that_leaves_nothing(tmp_path):
+    path = tmp_path / "a.bin"
+    with pytest.raises(UsageError, match="No space left on device"), atomic_writer(path) as file:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_hold_files_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write .*file/a"):
+        write_bytes(tmp_path / "file" / "a", b"")
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_hash_equals_hashlib_and_follows_the_content(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    assert file_sha256(path) == hashlib.sha256(b"one").hexdigest()
+    assert file_sha256(path) == hashlib.sha256(b"one").hexdigest()
+    stamp = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert file_sha256(path) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_hash_does_not_depend_on_the_order_of_keys():
+    assert hash_value({"a": 1, "b": [2]}) == hash_value({"b": [2], "a": 1})
+    assert hash_value({"a": 1}) != hash_value({"a": 2})

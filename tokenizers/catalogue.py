@@ -1,0 +1,72 @@
+"""The tokenizers of this folder, without importing any of their code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..harness.entries import HubFile, PackagedFile, TokenizerEntry, Variant
+from .meditok_config import MedITokConfig
+
+OFFICIAL_CONFIG: dict[str, Any] = {
+    "model": "vitamin_large",
+    "img_size": 256,
+    "embed_dim": 768,
+    "vocab_size": 32768,
+    "vocab_width": 64,
+    "num_codebooks": 8,
+    "quant_proj": "attn",
+}
+"""The published network, in upstream's terms."""
+
+TINY_CONFIG: dict[str, Any] = OFFICIAL_CONFIG | {
+    "model": "vitamin_tiny",
+    "embed_dim": 64,
+    "variant": {
+        "stem_width": 16,
+        "stage_dims": [16, 48, 128],
+        "stage_depths": [1, 2],
+        "embed_dim": 128,
+        "depth": 4,
+        "num_heads": 4,
+        "mlp_ratio": 2.0,
+        "decoder_dims": [128, 48, 16],
+        "decoder_depths": [2, 1],
+    },
+}
+"""2.4 M parameters; the codebooks, and so the bit rate, are those of the published network."""
+
+TINY_WEIGHTS = PackagedFile(
+    path=Path(__file__).parent / "weights" / "meditok_tiny.safetensors",
+    sha256="",
+)
+
+OFFICIAL_WEIGHTS = HubFile(
+    repository="massaki75/meditok",
+    filename="meditok_simple_v1.pth",
+    size_bytes=2_790_000_000,
+)
+
+ENTRIES: tuple[TokenizerEntry, ...] = (
+    TokenizerEntry(
+        name="meditok",
+        target="medbench.tokenizers.meditok:build",
+        kind="discrete",
+        default_variant="tiny",
+        summary="MedITok: 256 positions × 8 codebooks of 4096 codes, ViTamin encoder and decoder",
+        variants={
+            "tiny": Variant(
+                summary="2.4 M parameters, trained by the bundled trainer, ships with the package",
+                config=TINY_CONFIG,
+                weights=TINY_WEIGHTS,
+                bits_per_image=MedITokConfig.from_mapping(TINY_CONFIG).bits_per_image,
+            ),
+            "official": Variant(
+                summary="the published network (697 M parameters) and weights",
+                config=OFFICIAL_CONFIG,
+                weights=OFFICIAL_WEIGHTS,
+                bits_per_image=MedITokConfig.from_mapping(OFFICIAL_CONFIG).bits_per_image,
+            ),
+        },
+    ),
+)

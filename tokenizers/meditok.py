@@ -1,0 +1,253 @@
+"""MedITok (Ma et al. 2025): a discrete tokenizer for medical images, as the harness speaks to it.
+
+Images go from [0, 1] to the network's [-1, 1] and back. The reconstruction is the decoder's own
+output: upstream's `idx_to_img` clamps it, here the runner does, once, and counts what it clamps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..harness.errors import UsageError
+from ..harness.files import file_sha256
+from ..harness.image_batch import check_images
+from ..harness.locate import locate
+from ..harness.protocol import Encoding, TokenizerInfo
+from ..harness.weights import load_into, read_state_dict, unwrap
+from .catalogue import ENTRIES
+from .meditok_config import DOWNSAMPLE, MedITokConfig
+from .meditok_model import MedITokModel
+
+ALIGNMENT_KEYS = (r"text_encoder\.", r"text_fc_norm\.", r"text_projection\.")
+"""What trainers and UniTok store beside the tokenizer: the part that reads captions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What `TokenizerInfo` says of a variant's training and licences."""
+
+    training_data: str
+    weights_licence: str
+    code_licence: str
+    source: str
+
+
+_UPSTREAM = "https://github.com/Masaaki-75/meditok (network at commit d5479ca)"
+_PROVENANCE = {
+    "official": Provenance(
+        training_data="overlap declared: public medical image sets that share sources with "
+        "MedMNIST (NIH ChestX-ray14, ISIC 2019 with HAM10000, Kermany chest films)",
+        weights_licence="unknown",
+        code_licence="MIT",
+        source=f"{_UPSTREAM}; weights massaki75/meditok, meditok_simple_v1.pth",
+    ),
+    "tiny": Provenance(
+        training_data="clean by declaration",
+        weights_licence="Apache-2.0",
+        code_licence="Apache-2.0",
+        source=f"{_UPSTREAM}, small; trained by medbench on its embedded data",
+    ),
+}
+_OWN_WEIGHTS = Provenance(
+    training_data="not disclosed",
+    weights_licence="unknown",
+    code_licence="Apache-2.0",
+    source=f"{_UPSTREAM}; configuration or weights given by the user",
+)
+
+
+class MedITok:
+    """A MedITok network behind the `Tokenizer` protocol.
+
+    Args:
+        model: the network with its weights; it is put in evaluation mode.
+        info: what records repeat.
+    """
+
+    def __init__(self, model: MedITokModel, info: TokenizerInfo) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.info = info
+        self._device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Encoding:
+        """float32 (B, 3, H, H) in [0, 1] -> indices (B, K, L) and unit codes (B, D, h, w)."""
+        indices = self.model.encode_indices(self._normalised(images))
+        latents = self.model.quantizer.look_up(indices)
+        side = images.shape[-1] // DOWNSAMPLE
+        return Encoding(indices, latents.transpose(1, 2).unflatten(2, (side, side)).contiguous())
+
+    @torch.no_grad()
+    def decode(self, encoding: Encoding) -> Tensor:
+        """Indices, or without them quantised latents -> float32 (B, 3, H, H), not clamped.
+
+        Raises:
+            UsageError: neither is given, or shape, kind or range is wrong.
+        """
+        if encoding.indices is not None:
+            indices = self._checked_indices(encoding.indices)
+            side = math.isqrt(indices.shape[-1])
+            latent = self.model.quantizer.look_up(indices)
+        elif encoding.latents is not None:
+            latents = self._checked_latents(encoding.latents)
+            side = latents.shape[-1]
+            latent = latents.flatten(2).transpose(1, 2)
+        else:
+            message = f"{self.info.full_name}: decode needs indices or latents, got neither"
+            raise UsageError(message)
+        return (self.model.decode_latent(latent, (side, side)) + 1) / 2
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """float32 (B, 3, H, H) -> tokens after the quantised latent's projection (B, L, E)."""
+        indices = self.model.encode_indices(self._normalised(images))
+        return self.model.post_quant_proj(self.model.quantizer.look_up(indices))
+
+    @torch.no_grad()
+    def continuous(self, images: Tensor) -> Tensor:
+        """float32 (B, 3, H, H) -> encoder tokens before quantisation (B, L, E)."""
+        return self.model.encode_tokens(self._normalised(images))
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        check_images(images, tokenizer=self.info.full_name, size_multiple=DOWNSAMPLE)
+        return images.to(self._device) * 2 - 1
+
+    def _checked_indices(self, indices: Tensor) -> Tensor:
+        name, books, size = self.info.full_name, self.info.codebooks, self.info.codebook_size
+        shape = tuple(indices.shape)
+        if indices.dtype != torch.int64 or indices.ndim != 3 or shape[1] != books:
+            message = f"{name}: indices must be int64 (B, {books}, L), got {indices.dtype} {shape}"
+            raise UsageError(message)
+        if not shape[0] or not shape[2] or math.isqrt(shape[2]) ** 2 != shape[2]:
+            message = (
+                f"{name}: L must be the cells of a square grid (h·h) and B at least 1: {shape}"
+            )
+            raise UsageError(message)
+        low, high = (int(value) for value in indices.aminmax())
+        if low < 0 or high >= size:
+            message = f"{name}: indices must be in 0 to {size - 1}, got {low} to {high}"
+            raise UsageError(message)
+        return indices.to(self._device)
+
+    def _checked_latents(self, latents: Tensor) -> Tensor:
+        shape, dims = tuple(latents.shape), self.info.latent_dims
+        right = latents.ndim == 4 and shape[1] == dims and shape[2] == shape[3] and latents.numel()
+        if not right or latents.dtype != torch.float32:
+            message = (
+                f"{self.info.full_name}: latents must be float32 (B, {dims}, h, h), "
+                f"got {latents.dtype} {shape}"
+            )
+            raise UsageError(message)
+        if not torch.isfinite(latents).all():
+            message = f"{self.info.full_name}: latents must be finite"
+            raise UsageError(message)
+        return latents.to(self._device)
+
+
+def build(
+    *,
+    variant: str,
+    config: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | Path | str | None = None,
+    device: str = "cpu",
+) -> MedITok:
+    """A MedITok with weights.
+
+    Args:
+        variant: `tiny`, `official`, or a name for the user's own.
+        config: upstream's terms; None takes the variant's, or for own weights the published
+            variant with the same token width.
+        weights: a file, a state dict in upstream's keys, or None for the variant's own.
+        device: torch device.
+
+    Raises:
+        UsageError: configuration or checkpoint are wrong, or do not fit together.
+        MissingPrerequisite: the variant's weights are not on this machine.
+    """
+    name = f"meditok@{variant}"
+    known = ENTRIES[0].variants
+    if weights is None:
+        source = known[variant].weights if variant in known and config is None else None
+        if source is None:
+            message = (
+                f"{name}: no weights were given, and random ones measure nothing. Pass --weights "
+                f"PATH, or use {' or '.join(f'meditok@{v}' for v in known)} without --config."
+            )
+            raise UsageError(message)
+        weights = locate(source, tokenizer=name)
+    state, sha256 = _state(weights, name=name)
+    if config is None:
+        config = known[variant].config if variant in known else _fitting_config(state, name=name)
+    parsed = MedITokConfig.from_mapping(config or {})
+    with torch.device("meta"):
+        model = MedITokModel(parsed, causal=True)
+    load_into(model, state, name=name, allow_unexpected=ALIGNMENT_KEYS)
+    provenance = _PROVENANCE.get(variant, _OWN_WEIGHTS)
+    info = describe(model, "meditok", variant, provenance=provenance, weights_sha256=sha256)
+    return MedITok(model.to(device), info)
+
+
+def describe(
+    model: MedITokModel,
+    name: str,
+    variant: str,
+    *,
+    provenance: Provenance,
+    weights_sha256: str | None,
+) -> TokenizerInfo:
+    """What records say of a network of this architecture."""
+    config = model.config
+    return TokenizerInfo(
+        name=name,
+        variant=variant,
+        kind="discrete",
+        resolution=config.img_size,
+        size_multiple=DOWNSAMPLE,
+        downsample=DOWNSAMPLE,
+        layout="raster",
+        codebooks=config.num_codebooks,
+        codebook_size=config.codebook_size,
+        positions=config.positions,
+        latent_dims=config.vocab_width,
+        feature_dims=config.sizes.embed_dim,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        weights_sha256=weights_sha256,
+        training_data=provenance.training_data,
+        code_licence=provenance.code_licence,
+        weights_licence=provenance.weights_licence,
+        source=provenance.source,
+        bits_per_image=config.bits_per_image,
+    )
+
+
+def _state(
+    weights: Mapping[str, Tensor] | Path | str, *, name: str
+) -> tuple[dict[str, Tensor], str | None]:
+    """Tensors that nobody else holds, and the hash of the file that they come from."""
+    if isinstance(weights, Mapping):
+        return {key: value.clone() for key, value in unwrap(weights, name=name).items()}, None
+    path = Path(weights)
+    return read_state_dict(path), file_sha256(path)
+
+
+def _fitting_config(state: Mapping[str, Tensor], *, name: str) -> Mapping[str, Any]:
+    """The published configuration whose token width is that of the checkpoint."""
+    norm = state.get("encoder.norm.weight")
+    for declared in ENTRIES[0].variants.values():
+        config = declared.config or {}
+        width = MedITokConfig.from_mapping(config).sizes.embed_dim
+        if norm is not None and tuple(norm.shape) == (width,):
+            return config
+    seen = "no encoder.norm.weight" if norm is None else f"token width {tuple(norm.shape)}"
+    message = (
+        f"{name}: the checkpoint has {seen}, which is none of the published MedITok networks. "
+        "Pass the --config that belongs to it (upstream's terms, sizes under 'variant')."
+    )
+    raise UsageError(message)
