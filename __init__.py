@@ -15,6 +15,7 @@ _EXPORTS = {
     "MetricError": "harness.errors",
     "MissingPrerequisite": "harness.errors",
     "UsageError": "harness.errors",
+    "check_images": "harness.image_batch",
     "Record": "harness.record",
     "load_record": "harness.record",
     "load_records": "harness.record",

@@ -22,6 +22,7 @@ def invoke(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; errors of the user's making get no traceback."""
     import click
     import typer
+
     from medbench.harness.errors import ExitCode, MedbenchError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

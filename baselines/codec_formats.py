@@ -12,7 +12,7 @@ from PIL import Image, features
 from ..harness.errors import MissingPrerequisite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ class CodecFormat:
     """What Pillow must be built with, in its own terms."""
     library: str
     """The library that does the work, whose version is reported; in Pillow's terms."""
-    qualities: range
+    qualities: Sequence[int]
+    lookahead: int
+    """Steps of `qualities` over which a file may become smaller again (`codec_search`)."""
     options: Mapping[str, Any]
     grey_options: Mapping[str, Any]
     """Instead of `options` for a one-channel image."""
@@ -83,6 +85,7 @@ FORMATS: Mapping[str, CodecFormat] = {
         feature="jpg",
         library="libjpeg_turbo",
         qualities=range(1, 96),
+        lookahead=6,
         options=_JPEG_OPTIONS,
         grey_options=_JPEG_OPTIONS,
         licence="MIT-CMU (Pillow), IJG and BSD-3-Clause (libjpeg-turbo)",
@@ -93,6 +96,7 @@ FORMATS: Mapping[str, CodecFormat] = {
         feature="webp",
         library="webp",
         qualities=range(101),
+        lookahead=6,
         options=_WEBP_OPTIONS,
         grey_options=_WEBP_OPTIONS,
         licence="MIT-CMU (Pillow), BSD-3-Clause (libwebp)",
@@ -103,6 +107,7 @@ FORMATS: Mapping[str, CodecFormat] = {
         feature="avif",
         library="avif",
         qualities=range(101),
+        lookahead=4,
         options={**_AVIF_OPTIONS, "subsampling": "4:2:0"},
         grey_options={**_AVIF_OPTIONS, "subsampling": "4:0:0"},
         licence="MIT-CMU (Pillow), BSD-2-Clause (libavif, libaom)",

@@ -98,6 +98,7 @@ class Codec:
                 lambda quality, small=small: self._codec.write(small, quality),
                 self._codec.qualities,
                 budget_bytes=stream_budget,
+                lookahead=self._codec.lookahead,
             )
             if fit is not None:
                 return bytes([halvings | (_GREY_FLAG if grey else 0)]) + fit.stream

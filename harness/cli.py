@@ -218,6 +218,6 @@ def weights_fetch(
     )
     if not yes:
         typer.confirm("Download?", abort=True)
-    from .weights import fetch
+    from .locate import fetch
 
     typer.echo(str(fetch(source)))

@@ -200,7 +200,7 @@ def _budget(entry: TokenizerEntry, variant: str) -> int:
     return int(declared.bits_per_image)
 
 
-def weights_path(choice: TokenizerChoice, *, offline: bool = True) -> Path | None:
+def weights_path(choice: TokenizerChoice) -> Path | None:
     """Where the weights of a choice lie; None where it has none.
 
     Raises:
@@ -213,7 +213,7 @@ def weights_path(choice: TokenizerChoice, *, offline: bool = True) -> Path | Non
         return None
     from .locate import locate
 
-    return locate(source, tokenizer=choice.full_name, offline=offline)
+    return locate(source, tokenizer=choice.full_name)
 
 
 def build_tokenizer(choice: TokenizerChoice, *, device: str = "cpu") -> Tokenizer:

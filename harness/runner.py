@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .datasets.store import INGEST_RULE, ImageStore, ingest
 from .errors import CellFailed, ExitCode, MedbenchError, NotApplicable, UsageError
-from .files import file_sha256, hash_value
+from .files import file_sha256, hash_value, write_json
 from .record import (
     DatasetFacts,
     Definition,
@@ -258,10 +258,12 @@ class _Job:
         from .device import choose_device, repeatable_arithmetic
 
         device = choose_device(self.request.device)
-        tokenizer = build_tokenizer(self.choice, device=device)
-        info = replace(tokenizer.info, name=self.choice.entry.name, variant=self.choice.variant)
         if self.request.force:
             shutil.rmtree(self.work, ignore_errors=True)
+        # Written first: a place that cannot be written is found before hours of work.
+        write_json(self.work / "cell.json", self.identity.model_dump())
+        tokenizer = build_tokenizer(self.choice, device=device)
+        info = replace(tokenizer.info, name=self.choice.entry.name, variant=self.choice.variant)
         batch = BatchSize(self.request.batch_size, device=device, note=self.work / "batch.json")
         cell = Cell(
             plan=self.plan,

@@ -186,7 +186,7 @@ def _not_finite(key: str, tensor: Tensor) -> str | None:
     if not tensor.is_floating_point():
         return None
     # A sum is finite only if all its terms are: one pass, no mask, in the usual case.
-    if torch.isfinite(tensor.double().sum() if tensor.numel() < 1024 else tensor.float().sum()):
+    if torch.isfinite(tensor.sum(dtype=torch.float32)):
         return None
     count = int((~torch.isfinite(tensor)).sum())
     return f"{key} ({count} of {tensor.numel()} values)" if count else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,13 @@ import torch
 from torch import Tensor
 
 from ..harness.errors import UsageError
-from ..harness.files import file_sha256
 from ..harness.image_batch import check_images
 from ..harness.locate import locate
 from ..harness.protocol import Encoding, TokenizerInfo
-from ..harness.weights import load_into, read_state_dict, unwrap
 from .catalogue import ENTRIES
 from .meditok_config import DOWNSAMPLE, MedITokConfig
 from .meditok_model import MedITokModel
-
-ALIGNMENT_KEYS = (r"text_encoder\.", r"text_fc_norm\.", r"text_projection\.")
-"""What trainers and UniTok store beside the tokenizer: the part that reads captions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What `TokenizerInfo` says of a variant's training and licences."""
-
-    training_data: str
-    weights_licence: str
-    code_licence: str
-    source: str
-
+from .meditok_network import Provenance, build_network, describe, read_checkpoint
 
 _UPSTREAM = "https://github.com/Masaaki-75/meditok (network at commit d5479ca)"
 _PROVENANCE = {
@@ -182,59 +166,15 @@ def build(
             )
             raise UsageError(message)
         weights = locate(source, tokenizer=name)
-    state, sha256 = _state(weights, name=name)
+    checkpoint = read_checkpoint(weights, name=name)
     if config is None:
-        config = known[variant].config if variant in known else _fitting_config(state, name=name)
-    parsed = MedITokConfig.from_mapping(config or {})
-    with torch.device("meta"):
-        model = MedITokModel(parsed, causal=True)
-    load_into(model, state, name=name, allow_unexpected=ALIGNMENT_KEYS)
+        declared = known[variant].config if variant in known else None
+        config = declared or _fitting_config(checkpoint.state, name=name)
+    parsed = MedITokConfig.from_mapping(config)
+    model = build_network(parsed, checkpoint.state, name=name, causal=True)
     provenance = _PROVENANCE.get(variant, _OWN_WEIGHTS)
-    info = describe(model, "meditok", variant, provenance=provenance, weights_sha256=sha256)
+    info = describe(model, name, provenance=provenance, weights_sha256=checkpoint.sha256)
     return MedITok(model.to(device), info)
-
-
-def describe(
-    model: MedITokModel,
-    name: str,
-    variant: str,
-    *,
-    provenance: Provenance,
-    weights_sha256: str | None,
-) -> TokenizerInfo:
-    """What records say of a network of this architecture."""
-    config = model.config
-    return TokenizerInfo(
-        name=name,
-        variant=variant,
-        kind="discrete",
-        resolution=config.img_size,
-        size_multiple=DOWNSAMPLE,
-        downsample=DOWNSAMPLE,
-        layout="raster",
-        codebooks=config.num_codebooks,
-        codebook_size=config.codebook_size,
-        positions=config.positions,
-        latent_dims=config.vocab_width,
-        feature_dims=config.sizes.embed_dim,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        weights_sha256=weights_sha256,
-        training_data=provenance.training_data,
-        code_licence=provenance.code_licence,
-        weights_licence=provenance.weights_licence,
-        source=provenance.source,
-        bits_per_image=config.bits_per_image,
-    )
-
-
-def _state(
-    weights: Mapping[str, Tensor] | Path | str, *, name: str
-) -> tuple[dict[str, Tensor], str | None]:
-    """Tensors that nobody else holds, and the hash of the file that they come from."""
-    if isinstance(weights, Mapping):
-        return {key: value.clone() for key, value in unwrap(weights, name=name).items()}, None
-    path = Path(weights)
-    return read_state_dict(path), file_sha256(path)
 
 
 def _fitting_config(state: Mapping[str, Tensor], *, name: str) -> Mapping[str, Any]:

@@ -33,6 +33,9 @@ _UNUSED_UPSTREAM = frozenset(
 """Terms of upstream that change no number that the image tokenizer gives."""
 
 
+_TUPLES = {"stage_dims": 3, "stage_depths": 2, "decoder_dims": 3, "decoder_depths": 2}
+
+
 @dataclass(frozen=True, slots=True)
 class ViTaminSizes:
     """Widths and depths of the convolution stages, the transformer and the decoder."""
@@ -52,13 +55,15 @@ class ViTaminSizes:
 
     def __post_init__(self) -> None:
         """Refuse sizes that no network can have."""
-        counts = (self.stem_width, *self.stage_dims, *self.decoder_dims, self.num_heads)
-        counts += (*self.stage_depths, *self.decoder_depths, self.depth)
-        if any(not isinstance(count, int) or count < 1 for count in counts):
-            message = f"every width, depth and head count must be an integer of at least 1: {self}"
-            raise UsageError(message)
-        if self.mlp_ratio <= 0:
-            message = f"mlp_ratio must be positive, not {self.mlp_ratio}"
+        for name, count in _TUPLES.items():
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or len(value) != count or not all(map(_counts, value)):
+                message = f"{name} must be {count} integers of at least 1, not {value}"
+                raise UsageError(message)
+        _require_counts(self, ("stem_width", "embed_dim", "depth", "num_heads"))
+        _require_numbers(self, ("mlp_ratio",))
+        if self.mlp_ratio == 0:
+            message = "mlp_ratio must be positive, not 0"
             raise UsageError(message)
         if not self.embed_dim == self.stage_dims[2] == self.decoder_dims[0]:
             message = (
@@ -68,6 +73,25 @@ class ViTaminSizes:
             raise UsageError(message)
         if self.embed_dim % self.num_heads:
             message = f"embed_dim {self.embed_dim} is no multiple of num_heads {self.num_heads}"
+            raise UsageError(message)
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _require_counts(config: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not _counts(getattr(config, name)):
+            message = f"{name} must be an integer of at least 1, not {getattr(config, name)!r}"
+            raise UsageError(message)
+
+
+def _require_numbers(config: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+            message = f"{name} must be a number that is not negative, not {value!r}"
             raise UsageError(message)
 
 
@@ -125,15 +149,26 @@ class MedITokConfig:
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot be built."""
+        counts = ("img_size", "embed_dim", "vocab_size", "vocab_width", "num_codebooks")
+        _require_counts(self, counts)
+        _require_numbers(self, ("vq_beta", "le", "e_temp", "drop_path"))
         for whole, part in (
             ("vocab_size", self.num_codebooks),
             ("vocab_width", self.num_codebooks),
             ("img_size", DOWNSAMPLE),
         ):
             value = getattr(self, whole)
-            if part < 1 or value < part or value % part:
+            if value % part:
                 message = f"{whole} must be a multiple of {part}, not {value}"
                 raise UsageError(message)
+        if self.e_temp == 0 or self.drop_path >= 1:
+            message = (
+                f"e_temp must be above 0 and drop_path below 1: {self.e_temp}, {self.drop_path}"
+            )
+            raise UsageError(message)
+        if not isinstance(self.drop_alignment, bool):
+            message = f"drop_alignment must be true or false, not {self.drop_alignment!r}"
+            raise UsageError(message)
         if self.quant_proj not in {"attn", "linear"}:
             message = f"quant_proj must be 'attn' or 'linear', not {self.quant_proj!r}"
             raise UsageError(message)
@@ -197,14 +232,17 @@ def _sizes(model: str, variant: Mapping[str, Any] | None) -> ViTaminSizes:
             )
             raise UsageError(message)
         return _NAMED_SIZES[model]
+    if not isinstance(variant, Mapping):
+        message = f"'variant' must hold the sizes by name, not {variant!r}"
+        raise UsageError(message)
     refuse_unknown(variant, {field.name for field in fields(ViTaminSizes)})
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in variant.items()
     }
     try:
         return ViTaminSizes(**values)
-    except (TypeError, IndexError) as error:
-        message = f"the sizes under 'variant' are incomplete or of the wrong kind: {error}"
+    except TypeError as error:
+        message = f"the sizes under 'variant' are incomplete: {error}"
         raise UsageError(message) from error
 
 
@@ -215,7 +253,7 @@ def refuse_unknown(terms: Mapping[str, Any], known: set[str] | frozenset[str]) -
         return
     hints = []
     for name in unknown:
-        near = difflib.get_close_matches(name, known, n=2)
+        near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
         hints.append(f"{name!r}" + (f" (did you mean {' or '.join(near)}?)" if near else ""))
     message = f"unknown configuration terms: {', '.join(hints)}; known: {', '.join(sorted(known))}"
     raise UsageError(message)

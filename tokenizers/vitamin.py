@@ -67,7 +67,7 @@ def build_blocks(sizes: ViTaminSizes, *, drop_path: float = 0.0) -> nn.Sequentia
                 mlp_ratio=sizes.mlp_ratio,
                 qkv_bias=True,
                 drop_path=rate,
-                norm_layer=partial(nn.LayerNorm, eps=1e-6),
+                norm_layer=partial(nn.LayerNorm, eps=1e-6),  # pyright: ignore[reportArgumentType]
                 act_layer=MLP_ACTIVATION,  # pyright: ignore[reportArgumentType]
                 mlp_layer=GeGluMlp,
             )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from timm.layers import LayerNorm2d, make_divisible
+from timm.layers.helpers import make_divisible
+from timm.layers.norm import LayerNorm2d
 from torch import nn
 
 from .meditok_config import ViTaminSizes
@@ -98,7 +99,7 @@ class ViTaminDecoder(nn.Module):
         self.up_conv4 = InverseStem(quarter)
 
     @property
-    def last_weight(self) -> nn.Parameter:
+    def last_weight(self) -> torch.Tensor:
         """The weight by whose gradients adversarial and reconstruction losses are balanced."""
         return self.up_conv4.conv2.weight
 

@@ -107,7 +107,8 @@ def read_rows(table: Path) -> list[dict[str, Any]]:
     missing = [column for column in _REQUIRED if column not in frame.columns]
     if missing:
         message = (
-            f"{table}: column {missing[0]!r} is missing; found {', '.join(map(str, frame.columns))}. "
+            f"{table}: column {missing[0]!r} is missing; "
+            f"found {', '.join(map(str, frame.columns))}. "
             f"Required: {', '.join(_REQUIRED)}; optional: {', '.join(_OPTIONAL)}"
         )
         raise UsageError(message)

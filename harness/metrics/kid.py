@@ -2,8 +2,11 @@
 
 Kernel ``k(a, b) = (a·b / d + 1)³``; unbiased estimate ``mean_{i≠j} k(x_i, x_j) +
 mean_{i≠j} k(y_i, y_j) - 2 mean_{i,j} k(x_i, y_j)`` over *all* images, where others average
-random subsets of 50 to 1000. Unbiased means that values around equal sets are sometimes negative,
-and that values of different n can be compared.
+random subsets of 50 to 1000. For two independent sets it is unbiased: around equal distributions
+it is as often negative as positive, and values of different n can be compared. A reconstruction
+is no independent set: the n terms k(x_i, y_i) of an image with its own copy lower the value by
+about ``2 (mean_i k(x_i, y_i) - mean_{i≠j} k(x_i, y_j)) / n``, so that good reconstructions score
+below zero. Compare them at equal n.
 
 Source: Bińkowski, Sutherland, Arbel, Gretton, "Demystifying MMD GANs", ICLR 2018, section 4;
 Gretton et al., "A kernel two-sample test", JMLR 13, 2012, equation 3.
@@ -33,8 +36,8 @@ def kid(reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> flo
         candidate: float (m, d), features of the images under test.
 
     Returns:
-        The squared discrepancy, no unit; lower is better, expectation 0 for equal distributions,
-        so that it may be negative.
+        The squared discrepancy, no unit; lower is better, and it may be negative. For independent
+        sets of one distribution the expectation is 0.
 
     Raises:
         MetricError: fewer than two rows, unequal d, or values that are not finite.

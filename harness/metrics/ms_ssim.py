@@ -54,7 +54,8 @@ def ms_ssim(reference: NDArray[np.uint8], candidate: NDArray[np.uint8]) -> NDArr
         rows = slice(start, start + CHUNK)
         per_channel = _per_channel(planes(reference[rows]), planes(candidate[rows]))
         values[rows] = per_channel.mean(dim=1).numpy()
-    return values
+    # Rounding can lead past 1 by 1e-8.
+    return values.clip(0.0, 1.0)
 
 
 def _per_channel(x: Tensor, y: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def contrast_structure(moments: LocalMoments, covariance_scale: float = 1.0) -> 
 def luminance(moments: LocalMoments) -> Tensor:
     """The factor ``(2 μx μy + C1) / (μx² + μy² + C1)`` at every position."""
     x, y = moments.mean_x, moments.mean_y
-    return (2.0 * x * y + C1).div_((x * x).addcmul_(y, y).add_(C1))
+    return (2.0 * x * y + C1).div_((x * x).add_(y * y).add_(C1))
 
 
 def planes(images: NDArray[np.uint8]) -> Tensor:
@@ -99,4 +99,5 @@ def _mean_ssim(
         moments = local_moments(planes(reference[rows]), planes(candidate[rows]), window)
         similarity = contrast_structure(moments, scale).mul_(luminance(moments))
         values[rows] = similarity.mean(dim=(1, 2, 3), dtype=torch.float64).numpy()
-    return values
+    # Rounding can lead past 1 by 1e-8.
+    return values.clip(-1.0, 1.0)

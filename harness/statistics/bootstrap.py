@@ -144,13 +144,12 @@ def bootstrap_statistic(
     """
     strata = sample.units()
     streams = {name: DrawStream(RULE, sample.fingerprint, name) for name in strata}
-    members = {name: _members(units) for name, units in strata.items()}
+    tables = {name: _UnitTable(units) for name, units in strata.items()}
     drawn_values = np.empty(replicates)
     for replicate in range(replicates):
         rows = [
-            members[name][unit]
-            for name, units in strata.items()
-            for unit in streams[name].with_replacement(1, units.count)[0]
+            table.rows_of(streams[name].with_replacement(1, strata[name].count)[0])
+            for name, table in tables.items()
         ]
         drawn_values[replicate] = statistic(np.concatenate(rows))
     count = len(sample.strata)
@@ -209,10 +208,20 @@ def _draws(
         yield slice(start, stop), stream.with_replacement(stop - start, count)
 
 
-def _members(units: StratumUnits) -> list[NDArray[np.int64]]:
-    order = np.argsort(units.unit, kind="stable")
-    ends = np.cumsum(np.bincount(units.unit, minlength=units.count))[:-1]
-    return np.split(units.rows[order], ends)
+class _UnitTable:
+    """Rows of a stratum, sorted by unit, so that many units can be looked up at once."""
+
+    def __init__(self, units: StratumUnits) -> None:
+        self._rows = units.rows[np.argsort(units.unit, kind="stable")]
+        self._sizes = np.bincount(units.unit, minlength=units.count)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+
+    def rows_of(self, drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the drawn units, one unit after the other."""
+        sizes = self._sizes[drawn]
+        ends = np.cumsum(sizes)
+        offsets = np.repeat(self._starts[drawn] - (ends - sizes), sizes)
+        return self._rows[offsets + np.arange(ends[-1])]
 
 
 def _check_values(values: NDArray[np.float64], sample: Sample) -> None:

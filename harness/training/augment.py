@@ -118,9 +118,7 @@ def recolour(
     return image.clamp(0, 1)
 
 
-def _blend(
-    first: torch.Tensor, second: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
+def _blend(first: torch.Tensor, second: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     share = _uniform(generator)
     if _uniform(generator) < 0.5:
         return first * share + second * (1 - share)

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch.nn import functional as F
+
 from medbench.baselines import bounds
 from medbench.harness.conformance import validate
 from medbench.harness.errors import NotApplicable, UsageError
 from medbench.harness.protocol import Encoding, Tokenizer
-from PIL import Image
-from torch.nn import functional as F
 
 FACTORS = {"down8": 8, "down16": 16}
 NAMES = ["mean", *FACTORS]

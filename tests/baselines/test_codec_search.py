@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from medbench.baselines.codec_search import LOOKAHEAD, highest_fitting
+
+from medbench.baselines.codec_search import highest_fitting
+
+LOOKAHEAD = 6
 
 
 def search(sizes, budget):
-    fit = highest_fitting(lambda q: bytes(sizes[q]), range(len(sizes)), budget_bytes=budget)
+    fit = highest_fitting(
+        lambda q: bytes(sizes[q]), range(len(sizes)), budget_bytes=budget, lookahead=LOOKAHEAD
+    )
     return None if fit is None else fit.quality
 
 
@@ -29,7 +34,7 @@ def test_sizes_that_fall_back_within_the_lookahead_give_the_exact_maximum(seed):
 
 
 def test_the_stream_is_that_of_the_quality():
-    fit = highest_fitting(lambda q: bytes([q]) * q, range(1, 96), budget_bytes=40)
+    fit = highest_fitting(lambda q: bytes([q]) * q, range(1, 96, 3), budget_bytes=41, lookahead=2)
     assert fit.quality == 40
     assert fit.stream == bytes([40]) * 40
 
@@ -45,5 +50,5 @@ def test_no_quality_is_coded_twice():
         coded.append(quality)
         return bytes(quality)
 
-    highest_fitting(encode, range(101), budget_bytes=37)
+    highest_fitting(encode, range(101), budget_bytes=37, lookahead=LOOKAHEAD)
     assert len(coded) == len(set(coded)) <= 1 + 7 + LOOKAHEAD

@@ -5,12 +5,13 @@ import math
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+
 from medbench.harness.conformance import CHECKS, validate
 from medbench.harness.errors import NotApplicable
 from medbench.harness.image_batch import check_images
 from medbench.harness.protocol import Encoding, TokenizerInfo
-from torch import nn
-from torch.nn import functional as F
 
 CELL, LEVELS = 8, 16
 INFO = TokenizerInfo(

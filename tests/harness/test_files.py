@@ -5,6 +5,7 @@ import hashlib
 import os
 
 import pytest
+
 from medbench.harness.errors import UsageError
 from medbench.harness.files import atomic_writer, file_sha256, hash_value, write_bytes, write_json
 
@@ -16,7 +17,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_leftover(tmp_path):
         file.write(b"half")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_full_disk_is_a_usage_error_that_leaves_nothing(tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from medbench.harness.errors import UsageError
 from medbench.harness.image_batch import check_images
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from medbench.harness.entries import TokenizerEntry
 from medbench.harness.errors import UsageError
 from medbench.harness.registry import _by_name as by_name

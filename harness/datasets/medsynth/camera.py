@@ -92,3 +92,8 @@ def mix(base: Field, colour: tuple[float, float, float] | Field, share: Field) -
         under = base[..., channel]
         out[..., channel] = under + (top[..., channel] - under) * share
     return out
+
+
+def rgb(red: float, green: float, blue: float) -> Field:
+    """Return a colour, or three per-channel factors, as a float32 (3,) array."""
+    return np.array((red, green, blue), np.float32)

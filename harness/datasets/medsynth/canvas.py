@@ -80,7 +80,7 @@ def shrink(image: Field, size: int) -> Field:
     if image.shape[0] == size:
         return image
     shape = (size, size, *image.shape[2:])
-    return resize(image, shape, order=1, anti_aliasing=True, preserve_range=True)
+    return np.asarray(resize(image, shape, order=1, anti_aliasing=True, preserve_range=True))
 
 
 def shrink_mask(coverage: Field, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .branches import Roots, draw_branches, grow
-from .camera import Camera, CameraRanges, draw_camera, expose, mix
+from .camera import Camera, CameraRanges, draw_camera, expose, mix, rgb
 from .latent import Finding, Placement, chance, draw_finding, uniform
 from .lettering import write
 from .noise import band_noise, power_noise, ridges
@@ -91,10 +91,10 @@ def render(state: DermoscopyState, canvas: Canvas) -> Rendering:
     melanin, blood = _skin(state, canvas)
     pigment, lesion, scene_top = _lesion(state, canvas)
     # Absorption of red, green and blue by the two pigments.
-    brown = np.array([0.36, 0.78, 1.2], np.float32)
-    red = np.array([0.08, 0.62, 0.5], np.float32)
+    brown = rgb(0.36, 0.78, 1.2)
+    red = rgb(0.08, 0.62, 0.5)
     density = (melanin + pigment)[..., None] * brown + blood[..., None] * red
-    scene = np.float32([0.98, 0.93, 0.92]) * np.exp(-np.maximum(density, 0))
+    scene = rgb(0.98, 0.93, 0.92) * np.exp(-np.maximum(density, 0))
     if scene_top is not None:
         scene = mix(scene, (0.42, 0.46, 0.55), scene_top)
     scene = _shade(state, canvas, scene)
@@ -109,14 +109,14 @@ def _skin(state: DermoscopyState, canvas: Canvas) -> tuple[Field, Field]:
     lines = ridges(band_noise(canvas, 20.0, width=0.6, stretch=1.6, angle=state.angle), 0.2)
     mottle = power_noise(canvas, 1.1, low=4.0, high=70.0)
     spread = np.float32(state.blotches)
-    melanin = 0.1 + 0.42 * state.melanin + spread * (0.02 * cloud + 0.01 * mottle)
+    melanin = 0.06 + 0.4 * state.melanin + spread * (0.02 * cloud + 0.01 * mottle)
     melanin = (
         melanin + np.float32(state.grain) * pores + np.float32(0.05 * state.skin_lines) * lines
     )
     flush = power_noise(canvas, 1.3, low=2.0, high=50.0)
     blood = (
-        0.1
-        + 0.3 * state.redness
+        0.05
+        + 0.25 * state.redness
         + spread * (0.045 * flush + 0.012 * mottle)
         + np.float32(0.7 * state.grain) * pores
     )
@@ -148,7 +148,7 @@ def _lesion(state: DermoscopyState, canvas: Canvas) -> tuple[Field, Field, Field
         body = base * (0.5 + 0.4 * inner + 0.14 * cloud + 0.6 * state.network * net)
     elif finding.label == "melanoma":
         body = base * (0.95 + 0.4 * cloud + 0.5 * state.network * net + 0.4 * globules)
-        veil = step(power_noise(canvas, 2.2, low=3.0, high=30.0) - 0.8, 0.9) * cover * 0.6
+        veil = step(power_noise(canvas, 2.4, low=2.0, high=20.0) - 0.6, 1.4) * cover * 0.5
     else:
         crust = power_noise(canvas, 0.9, low=5.0, high=80.0)
         plugs = step(band_noise(canvas, 18.0, width=0.4) - 1.2, 0.2)
@@ -193,7 +193,7 @@ def _extras(state: DermoscopyState, canvas: Canvas, scene: Field) -> Field:
         radius = rng.uniform(0.2, 0.4)
         reach = 0.55 + 0.7 * radius
         disc = Ellipse(0.5 + reach * np.cos(angle), 0.5 + reach * np.sin(angle), radius, radius)
-        paper = np.float32(_STICKERS[state.sticker - 1]) * (
+        paper = rgb(*_STICKERS[state.sticker - 1]) * (
             1 + 0.05 * power_noise(canvas, 0.4, low=10.0)[..., None]
         )
         ring = np.exp(-((disc.depth(canvas.x, canvas.y) / 0.008) ** 2))

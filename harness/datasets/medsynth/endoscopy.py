@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .branches import Roots, draw_branches, fork, grow
-from .camera import Camera, CameraRanges, draw_camera, expose, mix
+from .camera import Camera, CameraRanges, draw_camera, expose, mix, rgb
 from .latent import Finding, Placement, chance, draw_finding, uniform
 from .lettering import date_block
 from .noise import band_noise, power_noise
@@ -61,7 +61,7 @@ def draw_state(rng: np.random.Generator) -> EndoscopyState:
         lumen_y=uniform(rng, (0.15, 0.85)),
         lumen_radius=uniform(rng, (0.04, 0.16)),
         folds=uniform(rng, (0.2, 1.0)),
-        fold_frequency=uniform(rng, (3.0, 7.0)),
+        fold_frequency=uniform(rng, (4.0, 13.0)),
         relief=uniform(rng, (0.4, 1.3)),
         warmth=uniform(rng, (0.0, 1.0)),
         vascularity=uniform(rng, (0.0, 1.0)),
@@ -117,42 +117,45 @@ def _surface(state: EndoscopyState, canvas: Canvas) -> _Surface:
         )
         near = np.clip(depth / np.float32(1.9), 0, 1.15)
         light = 0.06 + 0.94 * near ** np.float32(state.falloff)
-        light = light * (0.75 + 0.35 * ring)
+        light = light * (0.72 + 0.35 * ring)
     else:
         band = band_noise(
-            canvas, state.fold_frequency * 0.5, width=0.4, stretch=2.5, angle=state.warmth * 3
+            canvas, state.fold_frequency * 0.22, width=0.4, stretch=2.5, angle=state.warmth * 3
         )
-        height = 0.022 * soft + np.float32(0.03 * state.folds) * np.tanh(1.5 * band)
+        height = 0.022 * soft + np.float32(0.035 * state.folds) * np.tanh(band)
         light = 1.05 - np.float32(state.falloff * 0.9) * radius * radius
         light = light * (1 + 0.1 * second)
     height = height + np.float32(0.0008 * state.relief) * fine
-    lesion = canvas.zeros()
-    finding = state.finding
-    if finding.present:
-        outline = Ellipse(
-            finding.x, finding.y, finding.radius, finding.radius * 0.8, state.warmth * 3
-        )
-        rough = 0.05 if finding.label == "polyp" else 0.13
-        lesion = blob_depth(canvas, outline, roughness=rough, lobes=6) + np.float32(0.002) * fine
+    if not state.finding.present:
+        return _Surface(np.asarray(height, np.float32), _limit(light), canvas.zeros())
+    return _raise_lesion(state, canvas, _Surface(height, light, fine))
+
+
+def _limit(light: Field) -> Field:
+    return np.clip(light, 0.02, 1.3).astype(np.float32)
+
+
+def _raise_lesion(state: EndoscopyState, canvas: Canvas, bare: _Surface) -> _Surface:
+    """Let a polyp bulge and an ulcer sink; `bare.lesion` roughens the outline."""
+    finding, height, light = state.finding, bare.height, bare.light
+    turn = state.warmth * 3
+    outline = Ellipse(finding.x, finding.y, finding.radius, finding.radius * 0.8, turn)
+    rough = 0.05 if finding.label == "polyp" else 0.13
+    lesion = blob_depth(canvas, outline, roughness=rough, lobes=6)
+    lesion = lesion + np.float32(0.002) * bare.lesion
+    if finding.label == "polyp":
         inside = np.clip(lesion / np.float32(finding.radius * 0.8), 0, 1)
-        if finding.label == "polyp":
-            dome = 1 - (1 - inside) ** 2
-            height = (
-                height * (1 - 0.7 * step(lesion, 0.01)) + np.float32(0.4 * finding.radius) * dome
-            )
-            light = light + (np.maximum(light, 0.6) - light) * step(lesion, 0.015)
-        elif finding.label == "ulcer":
-            height = height - 0.012 * step(lesion, 0.012)
-    return _Surface(
-        height=np.asarray(height, np.float32),
-        light=np.clip(light, 0.02, 1.3).astype(np.float32),
-        lesion=lesion,
-    )
+        dome = np.float32(0.4 * finding.radius) * (1 - (1 - inside) ** 2)
+        height = height * (1 - 0.7 * step(lesion, 0.01)) + dome
+        light = light + (np.maximum(light, 0.6) - light) * step(lesion, 0.015)
+    elif finding.label == "ulcer":
+        height = height - 0.012 * step(lesion, 0.012)
+    return _Surface(np.asarray(height, np.float32), _limit(light), lesion)
 
 
 def _mucosa(state: EndoscopyState, canvas: Canvas, surface: _Surface) -> Field:
-    pink = np.array([0.86, 0.52, 0.50], np.float32)
-    orange = np.array([0.92, 0.50, 0.28], np.float32)
+    pink = rgb(0.86, 0.52, 0.50)
+    orange = rgb(0.92, 0.50, 0.28)
     base = pink + (orange - pink) * np.float32(state.warmth)
     blotch = power_noise(canvas, 1.5, low=1.5, high=60.0)
     pits = power_noise(canvas, 0.6, low=14.0, high=90.0)
@@ -160,14 +163,14 @@ def _mucosa(state: EndoscopyState, canvas: Canvas, surface: _Surface) -> Field:
     scene[..., 1:] *= (1 - 0.07 * blotch - 0.03 * pits)[..., None]
     if state.vascularity > 0.25:
         vessels = np.float32(0.6 * state.vascularity) * _vessels(canvas)
-        scene = scene * (1 - vessels[..., None] * np.array([0.35, 0.75, 0.65], np.float32))
+        scene = scene * (1 - vessels[..., None] * rgb(0.35, 0.75, 0.65))
     scene = _lesion_colour(state, canvas, scene, surface)
     if state.mucus:
         share = step(power_noise(canvas, 1.6, low=2.0, high=60.0) - 1.5 + 0.5 * state.mucus, 0.2)
         scene = mix(scene, (0.85, 0.66, 0.15), 0.6 * share)
     if state.dye:
         stain = np.clip(0.75 + 0.25 * blotch, 0, 1) * np.float32(state.dye)
-        scene = mix(scene, scene * np.float32((0.35, 0.85, 1.25)), stain)
+        scene = mix(scene, scene * rgb(0.35, 0.85, 1.25), stain)
     return np.clip(scene, 0.0, 1.2)
 
 
@@ -178,15 +181,13 @@ def _lesion_colour(state: EndoscopyState, canvas: Canvas, scene: Field, surface:
     inside = step(surface.lesion, 0.01)
     mottle = power_noise(canvas, 1.0, low=6.0, high=80.0)
     if finding.label == "polyp":
-        tone = (
-            np.float32((1.02, 0.92, 0.9)) if state.warmth > 0.5 else np.float32((1.04, 0.88, 0.84))
-        )
+        tone = rgb(1.02, 0.92, 0.9) if state.warmth > 0.5 else rgb(1.04, 0.88, 0.84)
         spots = step(mottle - 0.9, 0.3) * inside * 0.25
         return mix(mix(scene, scene * tone, inside), (0.7, 0.2, 0.18), spots)
     if finding.label == "ulcer":
         rim = np.exp(-((surface.lesion / 0.025) ** 2))
         scene = mix(scene, (0.72, 0.22, 0.2), 0.7 * rim)
-        slough = np.float32([0.92, 0.85, 0.62]) * (1 + 0.08 * mottle[..., None])
+        slough = rgb(0.92, 0.85, 0.62) * (1 + 0.08 * mottle[..., None])
         return mix(scene, slough, step(surface.lesion - 0.012, 0.012) * 0.85)
     pool = np.clip(inside * (0.85 + 0.25 * mottle), 0, 1)
     return mix(scene, (0.5, 0.05, 0.05), pool * np.float32(0.6 + 0.35 * finding.severity))

@@ -1,4 +1,4 @@
-"""Colour fundus photographs: disc, macula, vessel arcades, choroid; haemorrhages, exudates, drusen."""
+"""Colour fundus photographs with vessels; haemorrhages, exudates, drusen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .branches import Branches, Roots, draw_branches, fork, grow
-from .camera import Camera, CameraRanges, draw_camera, expose, mix
+from .camera import Camera, CameraRanges, draw_camera, expose, mix, rgb
 from .latent import Finding, Placement, draw_finding, uniform
 from .noise import band_noise, power_noise, ridges
 from .sample import Generator, Rendering
@@ -39,6 +39,7 @@ class FundusState:
     cup: float
     pigment: float
     tessellation: float
+    cloud: float
     granularity: float
     vessel_radius: float
     tortuosity: float
@@ -64,6 +65,7 @@ def draw_state(rng: np.random.Generator) -> FundusState:
         cup=uniform(rng, (0.3, 0.65)),
         pigment=uniform(rng, (0.0, 1.0)),
         tessellation=uniform(rng, (0.0, 1.0)) ** 2,
+        cloud=uniform(rng, (0.01, 0.05)),
         granularity=uniform(rng, (0.004, 0.018)),
         vessel_radius=uniform(rng, (0.0048, 0.0078)),
         tortuosity=uniform(rng, (0.5, 1.3)),
@@ -79,7 +81,7 @@ def render(state: FundusState, canvas: Canvas) -> Rendering:
     scene = _background(state, canvas)
     scene = _disc(state, canvas, scene)
     vessels = _vessels(state, canvas)
-    blood = np.array([0.58, 0.28, 0.40], np.float32)
+    blood = rgb(0.58, 0.28, 0.40)
     scene = scene * (1 - vessels[..., None] * (1 - blood))
     scene, lesion = _lesions(state, canvas, scene)
     image = expose(canvas, scene, state.camera)
@@ -93,9 +95,9 @@ def _macula(state: FundusState) -> tuple[float, float]:
 
 
 def _background(state: FundusState, canvas: Canvas) -> Field:
-    pale = np.array([0.78, 0.55, 0.36], np.float32)
-    orange = np.array([0.97, 0.42, 0.17], np.float32)
-    brown = np.array([0.55, 0.28, 0.13], np.float32)
+    pale = rgb(0.78, 0.55, 0.36)
+    orange = rgb(0.97, 0.42, 0.17)
+    brown = rgb(0.55, 0.28, 0.13)
     tone = state.pigment * 2
     base = (
         pale + (orange - pale) * min(tone, 1.0)
@@ -104,7 +106,7 @@ def _background(state: FundusState, canvas: Canvas) -> Field:
     )
     cloud = power_noise(canvas, 1.9)
     fine = power_noise(canvas, 0.9, low=6.0, high=90.0)
-    light = 1 + 0.05 * cloud + np.float32(state.granularity) * fine
+    light = 1 + np.float32(state.cloud) * cloud + np.float32(state.granularity) * fine
     choroid = band_noise(canvas, 13.0, width=0.45, stretch=2.5, angle=state.illumination_angle)
     light += np.float32(0.16 * state.tessellation) * (ridges(choroid, 0.45) - 0.5)
     dx, dy = canvas.x - 0.5, canvas.y - 0.5
@@ -119,7 +121,7 @@ def _background(state: FundusState, canvas: Canvas) -> Field:
     )
     scene = light[..., None] * base
     # Pigment absorbs green and blue more than red, so clouds also change the hue.
-    scene[..., 1] *= 1 + 0.05 * cloud
+    scene[..., 1] *= 1 + np.float32(state.cloud) * cloud
     edge = np.sqrt(dx * dx + dy * dy) / np.float32(state.field_radius)
     glow = np.float32(state.rim) * np.clip(edge - 0.75, 0, 1) * 2 * np.clip(0.4 - across, 0, 1)
     return mix(scene, (0.75, 0.65, 0.45), np.clip(glow, 0, 0.7))
@@ -131,7 +133,7 @@ def _disc(state: FundusState, canvas: Canvas, scene: Field) -> Field:
     mottle = 1 + 0.06 * power_noise(canvas, 1.0, low=8.0, high=80.0)
     halo = np.exp(-((np.maximum(radius - 1, 0) * 1.6) ** 2)) * 0.18
     scene = mix(scene, (1.0, 0.75, 0.45), halo)
-    colour = np.array([1.0, 0.80, 0.50], np.float32) * mottle[..., None]
+    colour = rgb(1.0, 0.80, 0.50) * mottle[..., None]
     scene = mix(scene, colour, 0.85 * step(1 - radius, 0.16))
     cup = step(state.cup - radius, 0.2)
     return mix(scene, (1.0, 0.95, 0.75), 0.75 * cup)
@@ -159,7 +161,7 @@ def _vessels(state: FundusState, canvas: Canvas) -> Field:
     wander = 0.55 * state.tortuosity
     main = grow(rng, roots, wander=wander, bend=turn * bends, taper=0.45, steps=60)
     second = grow(
-        rng, fork(rng, main, children=5, spread=0.65, length=(0.12, 0.32)), wander=wander, taper=0.4
+        rng, fork(rng, main, children=4, spread=0.65, length=(0.12, 0.32)), wander=wander, taper=0.4
     )
     third = grow(
         rng,
@@ -176,7 +178,7 @@ def _vessels(state: FundusState, canvas: Canvas) -> Field:
 
 
 def _vessel_weight(rng: np.random.Generator, tree: Branches) -> np.ndarray:
-    return rng.uniform(0.35, 0.75, tree.x.shape[0])
+    return rng.uniform(0.25, 0.62, tree.x.shape[0])
 
 
 def _lesions(state: FundusState, canvas: Canvas, scene: Field) -> tuple[Field, Field]:
@@ -194,7 +196,7 @@ def _lesions(state: FundusState, canvas: Canvas, scene: Field) -> tuple[Field, F
     wobble = band_noise(canvas, 40.0, width=0.5)
     cover = step(spots - 0.42 + 0.12 * wobble * (spots > 0.03), 0.12)
     if finding.label == "haemorrhage":
-        return mix(scene, scene * np.float32((0.42, 0.22, 0.3)), 0.95 * cover), cover
+        return mix(scene, scene * rgb(0.42, 0.22, 0.3), 0.95 * cover), cover
     if finding.label == "exudate":
         return mix(scene, (1.0, 0.9, 0.5), 0.9 * cover), cover
     soft = canvas.blur(cover, 1.0)

@@ -39,6 +39,7 @@ class Tissues:
 
 
 def shape_head(state: MriState, canvas: Canvas) -> Head:
+    """Return the head's outline; below the brain coronal and sagittal slices have a neck."""
     wave = power_noise(canvas, 2.4, low=1.5, high=10.0)
     dx, dy = canvas.x - np.float32(state.centre_x), canvas.y - np.float32(state.centre_y)
     x = dx * np.float32(np.cos(state.tilt)) + dy * np.float32(np.sin(state.tilt)) + 0.004 * wave
@@ -151,6 +152,24 @@ def fold_cortex(state: MriState, canvas: Canvas, head: Head, tissues: Tissues) -
     return signal + (tissues.fluid - signal) * 0.85 * fissure
 
 
+def _midline(state: MriState, head: Head, tissues: Tissues, brain: Field, wobble: Field) -> Field:
+    """Callosal arch over the ventricle, brain stem, and the cerebellum's leaves."""
+    size, u, v = state.ventricles, head.u, head.v + wobble
+    radius = np.sqrt(((u - 0.02) / 0.42) ** 2 + ((v - 0.05) / 0.36) ** 2)
+    arch = step(0.10 - np.abs(radius - 0.9), 0.03) * step(0.02 - v, 0.06)
+    brain = brain + (tissues.white * 1.04 - brain) * arch
+    hollow = (
+        step(np.float32(0.8) - radius, 0.05) * step(0.06 - v, 0.06) * step(v + 0.24 * size, 0.05)
+    )
+    brain = brain + (tissues.fluid - brain) * hollow
+    stem = step(0.1 - np.abs(u - 0.14 - 0.1 * (v - 0.3)), 0.02) * step(v - 0.12, 0.04)
+    brain = brain + (tissues.white - brain) * stem
+    lobe = Ellipse(0.5, 0.32, 0.27, 0.22).depth(u, v)
+    stripes = 0.5 + 0.5 * np.cos(60 * np.arctan2(v - 0.3, u - 0.26) * 0.35 + 25 * wobble)
+    leaf = tissues.grey + (tissues.white - tissues.grey) * stripes
+    return brain + (leaf - brain) * step(lobe, 0.02)
+
+
 def add_deep_structures(
     state: MriState, canvas: Canvas, head: Head, tissues: Tissues, brain: Field
 ) -> Field:
@@ -159,23 +178,8 @@ def add_deep_structures(
     u, v = head.u, head.v
     wobble = 0.02 * power_noise(canvas, 1.8, low=2.0, high=25.0)
     side, v = side + wobble, v + wobble
-    nuclei = canvas.zeros()
     if state.orientation == "sagittal":
-        radius = np.sqrt(((u - 0.02) / 0.42) ** 2 + ((v - 0.05) / 0.36) ** 2)
-        arch = step(0.10 - np.abs(radius - 0.9), 0.03) * step(0.02 - v, 0.06)
-        brain = brain + (tissues.white * 1.04 - brain) * arch
-        hollow = (
-            step(np.float32(0.8) - radius, 0.05)
-            * step(0.06 - v, 0.06)
-            * step(v + 0.24 * size, 0.05)
-        )
-        brain = brain + (tissues.fluid - brain) * hollow
-        stem = step(0.1 - np.abs(u - 0.14 - 0.1 * (v - 0.3)), 0.02) * step(v - 0.12, 0.04)
-        brain = brain + (tissues.white - brain) * stem
-        lobe = Ellipse(0.5, 0.32, 0.27, 0.22).depth(u, v)
-        stripes = 0.5 + 0.5 * np.cos(60 * np.arctan2(v - 0.3, u - 0.26) * 0.35 + 25 * wobble)
-        leaf = tissues.grey + (tissues.white - tissues.grey) * stripes
-        return brain + (leaf - brain) * step(lobe, 0.02)
+        return _midline(state, head, tissues, brain, wobble)
     nuclei = Ellipse(0.3, 0.02, 0.1, 0.17, -0.3).cover(side, v, 0.02)
     nuclei = np.maximum(nuclei, Ellipse(0.13, 0.13, 0.1, 0.12).cover(side, v, 0.02))
     brain = brain + (tissues.grey - brain) * 0.8 * nuclei

@@ -1,4 +1,4 @@
-"""Haematoxylin and eosin sections: nuclei, cytoplasm, stroma, lumina; tumour, lymphocytes, necrosis."""
+"""Haematoxylin and eosin sections; tumour, lymphocytic infiltrate, necrosis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .camera import Camera, CameraRanges, draw_camera, expose
+from .camera import Camera, CameraRanges, draw_camera, expose, rgb
 from .latent import Finding, Placement, draw_finding, pick, uniform
 from .noise import band_noise, power_noise, ridges
 from .sample import Generator, Rendering
@@ -37,8 +37,10 @@ class PathologyState:
     elongation: float
     haematoxylin: float
     eosin: float
+    basophilia: float
     hue: float
     chromatin: float
+    nuclear_density: float
     membrane: float
     lumen: float
     fibre_angle: float
@@ -60,15 +62,17 @@ def draw_state(rng: np.random.Generator) -> PathologyState:
         elongation=uniform(rng, (1.05, 1.5)),
         haematoxylin=uniform(rng, (0.7, 1.9)),
         eosin=uniform(rng, (0.35, 1.25)),
+        basophilia=uniform(rng, (0.05, 0.35)),
         hue=uniform(rng, (0.0, 1.0)),
         chromatin=uniform(rng, (0.15, 0.5)),
+        nuclear_density=uniform(rng, (0.4, 1.1)),
         membrane=uniform(rng, (0.0, 0.8)),
         lumen=uniform(rng, (0.0, 1.0)),
         fibre_angle=uniform(rng, (0.0, 3.14)),
         fibre_turn=uniform(rng, (0.3, 1.6)),
         fibre_scale=uniform(rng, (12.0, 28.0)),
         fibre_contrast=uniform(rng, (0.1, 0.4)),
-        gland_scale=uniform(rng, (3.0, 7.0)),
+        gland_scale=uniform(rng, (2.0, 6.5)),
     )
 
 
@@ -88,11 +92,11 @@ def render(state: PathologyState, canvas: Canvas) -> Rendering:
     cell_map = map_cells(canvas, cells, reach=1.6)
     haematoxylin, eosin = _stains(state, canvas, tissue, _Painted(cell_map, darkness))
     # Absorption of red, green and blue per unit of stain.
-    blue = np.array([0.75, 1.0, 0.42], np.float32)
-    violet = np.array([0.58, 1.05, 0.40], np.float32)
+    blue = rgb(0.75, 1.0, 0.42)
+    violet = rgb(0.58, 1.05, 0.40)
     first = blue + (violet - blue) * np.float32(state.hue)
-    pink = np.array([0.12, 0.85, 0.42], np.float32)
-    red = np.array([0.10, 0.95, 0.75], np.float32)
+    pink = rgb(0.12, 0.85, 0.42)
+    red = rgb(0.10, 0.95, 0.75)
     second = pink + (red - pink) * np.float32(1 - state.hue)
     density = haematoxylin[..., None] * first + eosin[..., None] * second
     image = expose(canvas, np.exp(-density), state.camera)
@@ -188,10 +192,13 @@ def _stains(
     rim = np.exp(-(((radius - 0.9) / 0.18) ** 2)) * nucleus
     dark = painted.darkness[np.minimum(painted.cells.owner, painted.darkness.size - 1)]
     grain = np.clip(1 + state.chromatin * (fine + 0.6 * cloud), 0.3, 2.0)
-    chromatin = dark * nucleus * (0.75 * grain + 0.6 * state.membrane * rim)
+    vesicle = 0.75 * np.float32(state.nuclear_density) * grain
+    chromatin = dark * nucleus * (vesicle + 0.6 * state.membrane * rim)
     haematoxylin = np.float32(state.haematoxylin) * chromatin
     epithelium = tissue.epithelium
-    haematoxylin += np.float32(0.16 * state.haematoxylin) * epithelium * (1 + 0.3 * fine)
+    haematoxylin += (
+        np.float32(state.basophilia * state.haematoxylin) * epithelium * (1 + 0.3 * fine)
+    )
     borders = np.exp(-(((painted.cells.radius - 1.75) / 0.2) ** 2)) * epithelium
     cytoplasm = 0.55 + 0.16 * fine + 0.1 * cloud + 0.35 * state.membrane * borders
     stroma = 0.75 + np.float32(state.fibre_contrast) * fibres + 0.12 * fine + 0.2 * cloud

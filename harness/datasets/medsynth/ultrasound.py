@@ -33,6 +33,7 @@ class UltrasoundState:
     waviness: float
     gland_echo: float
     fibre: float
+    fascia: float
     aspect: float
     attenuation: float
     dynamic_range: float
@@ -61,6 +62,7 @@ def draw_state(rng: np.random.Generator) -> UltrasoundState:
         waviness=uniform(rng, (0.01, 0.05)),
         gland_echo=uniform(rng, (-0.4, 0.75)),
         fibre=uniform(rng, (0.4, 1.0)),
+        fascia=uniform(rng, (9.0, 28.0)),
         aspect=uniform(rng, (1.1, 1.9)),
         attenuation=uniform(rng, (0.2, 2.2)),
         dynamic_range=uniform(rng, (3.4, 5.2)),
@@ -105,6 +107,9 @@ def _tissue(state: UltrasoundState, canvas: Canvas) -> Field:
     ducts = power_noise(canvas, 1.0, low=7.0, high=60.0, stretch=3.5)
     strands = strands * np.clip(0.75 + 0.5 * lobule, 0.15, 1.5)
     fibre = np.float32(state.fibre)
+    second = power_noise(canvas, 2.0, low=2.0, high=25.0, stretch=3.0, angle=state.tilt)
+    sheets = ridges(np.sin(np.float32(state.fascia) * depth + 1.6 * second), 0.1)
+    strands = np.maximum(strands, sheets * np.clip(0.5 + 0.5 * second, 0, 1.3))
     fat = -0.75 + 0.16 * lobule + 0.1 * ducts + 1.5 * fibre * strands
     gland = (
         np.float32(state.gland_echo) - 0.2 + 0.42 * ducts + 0.25 * lobule + 0.7 * fibre * strands

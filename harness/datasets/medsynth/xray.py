@@ -35,6 +35,8 @@ class XrayState:
     clavicle_rise: float
     breast: float
     body_width: float
+    shoulder: float
+    arms: float
     aeration: float
     exposure: float
     contrast: float
@@ -60,14 +62,16 @@ def draw_state(rng: np.random.Generator) -> XrayState:
         lung_bottom=uniform(rng, (0.66, 0.82)),
         heart=uniform(rng, (0.11, 0.15)),
         rib_spacing=uniform(rng, (0.064, 0.082)),
-        rib_contrast=uniform(rng, (0.7, 1.6)),
+        rib_contrast=uniform(rng, (0.45, 1.25)),
         rib_slope=uniform(rng, (0.25, 0.6)),
         clavicle_rise=uniform(rng, (0.0, 0.24)),
         breast=uniform(rng, (-0.3, 0.35)),
         body_width=uniform(rng, (0.38, 0.62)),
+        shoulder=uniform(rng, (0.14, 0.3)),
+        arms=uniform(rng, (0.0, 0.75)),
         aeration=uniform(rng, (0.6, 1.2)),
         exposure=uniform(rng, (-0.12, 0.14)),
-        contrast=uniform(rng, (0.75, 1.3)),
+        contrast=uniform(rng, (0.65, 1.2)),
         blur=uniform(rng, (0.4, 1.0)),
         sharpness=uniform(rng, (0.0, 0.9)),
         noise=uniform(rng, (0.002, 0.012)),
@@ -123,18 +127,21 @@ def _chest(state: XrayState, canvas: Canvas) -> _Chest:
     across = half - np.abs(side - centre - 0.01) + wave
     dome = fall + 0.9 * (side - 0.17) ** 2 * 3 - 0.02
     below = dome + wave - y
-    depth = np.minimum(across, below).astype(np.float32)
+    depth = np.minimum(np.minimum(across, below), 4 * (y - top)).astype(np.float32)
     return _Chest(x=x, y=y, side=side, depth=depth, lungs=step(depth - 0.004, 0.010))
 
 
 def _soft_tissue(state: XrayState, canvas: Canvas, chest: _Chest) -> Field:
     """Trunk, shoulders, neck, breasts, mediastinum and the abdomen's higher density."""
-    shoulder = 0.03 + 0.5 * np.clip(chest.side - 0.08, 0, 1)
+    drop = np.clip(chest.side - 0.08, 0, 1) * 6
+    shoulder = 0.02 + np.float32(state.shoulder) * (1 - np.exp(-drop))
     neck = np.where(chest.side < 0.11, 1.0, 0.0).astype(np.float32)
     neck = canvas.blur(neck, 4.0)
     trunk = step(chest.y - shoulder, 0.035)
     flank = step(np.float32(state.body_width) + 0.05 * (0.3 - chest.y) - chest.side, 0.03)
-    arms = 0.45 * step(chest.y - 0.12 - 0.3 * np.clip(chest.side - 0.3, 0, 1), 0.05)
+    arms = np.float32(state.arms) * step(
+        chest.y - 0.12 - 0.3 * np.clip(chest.side - 0.3, 0, 1), 0.05
+    )
     body = np.maximum(np.maximum(trunk * flank, 0.75 * neck), arms * trunk)
     thick = 0.85 + 0.12 * power_noise(canvas, 2.3, low=1.0, high=20.0)
     belly = step(chest.y - np.float32(state.lung_bottom), 0.14) * 0.45
@@ -202,10 +209,11 @@ def _heart(state: XrayState, canvas: Canvas, chest: _Chest) -> Field:
     if state.finding.label == "cardiomegaly":
         size *= 1.3 + 0.35 * state.finding.severity
     bottom = state.lung_bottom - 0.05
-    heart = Ellipse(0.5 + 0.32 * size, bottom - 0.75 * size, size * 1.1, size * 0.95, 0.6)
+    heart = Ellipse(0.5 + 0.3 * size, bottom - 0.62 * size, size * 1.35, size * 0.86, 0.62)
     knob = Ellipse(0.535, state.lung_top + 0.18, 0.03, 0.035)
     right = Ellipse(0.5 - 0.2 * size, bottom - 0.6 * size, size * 0.55, size * 0.8)
-    shape = np.maximum(heart.cover(chest.x, chest.y, 0.02), right.cover(chest.x, chest.y, 0.018))
+    x = chest.x + 0.008 * power_noise(canvas, 2.0, low=2.5, high=20.0)
+    shape = np.maximum(heart.cover(x, chest.y, 0.022), right.cover(x, chest.y, 0.02))
     wide = 0.058 + 0.018 * np.cos((chest.y - 0.35) * 9) + 0.004 * power_noise(canvas, 2.0, low=2.0)
     strip = 0.75 * step(wide - chest.side, 0.02) * step(chest.y - 0.12, 0.08)
     shape = np.maximum(np.maximum(shape, strip), 0.85 * knob.cover(chest.x, chest.y, 0.014))
@@ -239,7 +247,7 @@ def _lesion(state: XrayState, canvas: Canvas, chest: _Chest, heart: Field) -> tu
     if not finding.present:
         return canvas.zeros(), canvas.zeros()
     if finding.label == "cardiomegaly":
-        return step(heart - 0.5, 0.1), canvas.zeros()
+        return step(heart - 0.7, 0.1), canvas.zeros()
     same = (chest.x > 0.5) == (finding.x > 0.5)
     if finding.label == "effusion":
         level = state.lung_bottom - 0.06 - 0.2 * finding.severity

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from medbench.harness.datasets import medsynth
 from medbench.harness.datasets.store import ingest
 from medbench.harness.errors import UsageError

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
+
 from medbench.harness.datasets.folder import build
 from medbench.harness.errors import MissingPrerequisite, UsageError
-from PIL import Image
 
 
 def make(path):

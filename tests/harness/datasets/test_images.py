@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from medbench.harness.datasets.images import Window, decode_file, resize_mask, resize_square
-from medbench.harness.errors import UsageError
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
+
+from medbench.harness.datasets.images import Window, decode_file, resize_mask, resize_square
+from medbench.harness.errors import UsageError
 
 
 @pytest.fixture

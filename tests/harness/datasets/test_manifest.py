@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+
 from medbench.harness.datasets.manifest import build
 from medbench.harness.datasets.store import ingest
 from medbench.harness.errors import UsageError
-from PIL import Image
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from medbench.harness.datasets import store as module
 from medbench.harness.datasets.folder import build
 from medbench.harness.datasets.store import ingest
 from medbench.harness.errors import UsageError
-from PIL import Image
 
 
 def make(path):

@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+
 from medbench.harness.datasets.card import Card
 from medbench.harness.datasets.dataset import Item, pick_per_group
 from medbench.harness.datasets.images import Decoded, grey_to_rgb

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
+
 from medbench.harness.record import Definition, Metric
 from medbench.harness.task import Outcome
 

@@ -1,7 +1,8 @@
 """A discrete tokenizer without weights: 16×16 patches of grey, sixteen levels each."""
 
 import torch
-from medbench import Encoding, TokenizerInfo, UsageError
+
+from medbench import Encoding, TokenizerInfo, check_images
 
 PATCH, LEVELS = 16, 16
 
@@ -31,9 +32,7 @@ class Posterise:
         )
 
     def encode(self, images):
-        if images.shape[-1] % PATCH:
-            message = f"side {images.shape[-1]} is not a multiple of {PATCH}"
-            raise UsageError(message)
+        check_images(images, tokenizer=self.info.full_name, size_multiple=PATCH)
         grey = torch.nn.functional.avg_pool2d(images.mean(dim=1, keepdim=True), PATCH)
         indices = (grey * (LEVELS - 1)).round().long()
         return Encoding(indices=indices.flatten(2), latents=indices / (LEVELS - 1))

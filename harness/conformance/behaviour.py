@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .conformance_answers import encoding_difference, relative_difference
-from .conformance_contracts import require
-from .conformance_state import stored_state
-from .errors import NotApplicable, ValidationFailed
-from .protocol import Encoding
+from ..errors import NotApplicable, ValidationFailed
+from ..protocol import Encoding
+from .answers import encoding_difference, relative_difference
+from .contracts import require
+from .state import stored_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .conformance_subject import Subject
+    from .subject import Subject
 
 TOLERANCE = 1e-4
 """Relative, for floats that may be computed in another order."""

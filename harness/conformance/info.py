@@ -6,9 +6,9 @@ import math
 import re
 from typing import TYPE_CHECKING, get_args
 
-from .errors import ValidationFailed
-from .protocol import Ability, Colour, Kind, Layout, TokenizerInfo, code_bits
-from .vocabulary import MODALITIES
+from ..errors import ValidationFailed
+from ..protocol import Ability, Colour, Kind, Layout, TokenizerInfo, code_bits
+from ..vocabulary import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,16 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from . import conformance_behaviour as behaviour
-from . import conformance_contracts as contracts
-from .conformance_info import check_info
-from .conformance_subject import Subject
-from .errors import NotApplicable, ValidationFailed
+from ..errors import NotApplicable, ValidationFailed
+from . import behaviour, contracts
+from .info import check_info
+from .subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .protocol import Tokenizer
+    from ..protocol import Tokenizer
 
 CHECKS: Mapping[str, Callable[[Subject], str]] = {
     "info": lambda subject: check_info(subject.info),

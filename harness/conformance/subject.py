@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .conformance_answers import Answers
-from .conformance_state import reachable, stored_state
-from .errors import NotApplicable
+from ..errors import NotApplicable
+from .answers import Answers
+from .state import reachable, stored_state
 
 if TYPE_CHECKING:
-    from .protocol import Ability, Encoding, Tokenizer
+    from ..protocol import Ability, Encoding, Tokenizer
 
 BATCH = 4
 SMALLEST_SIDE = 64

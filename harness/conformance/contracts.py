@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .errors import NotApplicable, UsageError, ValidationFailed
-from .protocol import Encoding
+from ..errors import NotApplicable, UsageError, ValidationFailed
+from ..protocol import Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .conformance_subject import Subject
+    from .subject import Subject
 
 FARTHEST = 8.0
 """Distance from [0, 1] beyond which a decoded value is of another scale (0 to 255, say)."""

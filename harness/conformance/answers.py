@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .errors import ValidationFailed
-from .protocol import Encoding
+from ..errors import ValidationFailed
+from ..protocol import Encoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

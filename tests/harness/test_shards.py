@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medbench.harness.errors import CellFailed
+from medbench.harness.shards import BatchSize, read_arrays, run_shards, write_arrays
+
+
+def double(start, stop):
+    return {"x": np.arange(start, stop) * 2}
+
+
+def test_shards_cover_every_image_once_and_are_read_back(tmp_path):
+    first = np.concatenate([s["x"] for s in run_shards(tmp_path, 150, double, label="")])
+    np.testing.assert_array_equal(first, np.arange(150) * 2)
+    assert len(list(tmp_path.glob("shard-*.npz"))) == 3
+    forbidden = lambda *_: pytest.fail("computed again")  # noqa: E731
+    again = np.concatenate([s["x"] for s in run_shards(tmp_path, 150, forbidden, label="")])
+    np.testing.assert_array_equal(again, first)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+def test_a_damaged_shard_is_computed_again(tmp_path, damage):
+    list(run_shards(tmp_path, 100, double, label=""))
+    path = tmp_path / "shard-00001.npz"
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 0xFF
+    path.write_bytes(
+        data if damage == "flip" else data[: len(data) // 2 if damage == "truncate" else 0]
+    )
+    asked = []
+
+    def compute(start, stop):
+        asked.append((start, stop))
+        return double(start, stop)
+
+    result = np.concatenate([s["x"] for s in run_shards(tmp_path, 100, compute, label="")])
+    np.testing.assert_array_equal(result, np.arange(100) * 2)
+    assert asked == [(64, 100)]
+
+
+def test_arrays_keep_their_types_and_bits(tmp_path, rng):
+    arrays = {"a": rng.normal(size=(3, 4)), "b": np.array([1, 2], np.int32)}
+    write_arrays(tmp_path / "a.npz", arrays)
+    back = read_arrays(tmp_path / "a.npz")
+    assert back is not None
+    for name, array in arrays.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+
+
+def test_the_batch_size_halves_until_it_fits_and_is_kept_for_a_resumed_run(tmp_path):
+    batch = BatchSize(None, device="cuda", note=tmp_path / "batch.json")
+
+    def work(size):
+        if size > 10:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        return size
+
+    assert batch.attempt(work) == 8
+    batch.keep()
+    assert BatchSize(None, device="cuda", note=tmp_path / "batch.json").size == 8
+    assert BatchSize(5, device="cuda", note=tmp_path / "batch.json").size == 5
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_when_not_even_one_image_fits_the_cell_fails(error):
+    def work(_size):
+        raise error
+
+    with pytest.raises(CellFailed, match="not even one image"):
+        BatchSize(4, device="cpu").attempt(work)
+
+
+def test_other_errors_are_not_taken_for_memory():
+    def work(_size):
+        raise RuntimeError("size mismatch")
+
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        BatchSize(4, device="cpu").attempt(work)

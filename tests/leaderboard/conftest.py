@@ -1,0 +1,44 @@
+"""Records made from the committed one, for tests of tables and ranks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medbench.harness.record import Record
+
+TEMPLATE = Path(__file__).parent.parent / "records" / "v1_recon.json"
+
+
+@pytest.fixture
+def make():
+    """make("a", psnr=30.0, kind="discrete", status="ok", shift=…) -> a record."""
+
+    def record(name, *, psnr=30.0, kind="discrete", status="ok", definition=None, spread=0.1):
+        data = json.loads(TEMPLATE.read_text())
+        data |= {"tokenizer": name, "variant": "v", "status": status}
+        data["info"] |= {"name": name, "variant": "v", "kind": kind}
+        if status == "suspect":
+            data["status_reason"] = "does not beat the trivial bound mean"
+        noise = np.random.default_rng(0).normal(0, spread, 1000)
+        for metric in data["metrics"]:
+            if metric["name"] == "psnr":
+                metric["value"] = psnr
+                metric["low"], metric["high"] = psnr - 0.2, psnr + 0.2
+                if metric["group"] == "macro":
+                    metric["replicates"] = (psnr + noise).tolist()
+        if definition is not None:
+            facts = next(m["definition"] for m in data["metrics"] if m["name"] == "psnr")
+            data["definitions"][facts]["facts"]["range"] = definition
+            from medbench.harness.record import Definition
+
+            new = Definition.model_validate(data["definitions"][facts]).hash
+            for metric in data["metrics"]:
+                if metric["definition"] == facts:
+                    metric["definition_hash"] = new
+        return Record.model_validate(data)
+
+    return record

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from medbench.__main__ import invoke
+from medbench.harness.errors import UsageError
+from medbench.harness.record import write_record
+from medbench.leaderboard.markdown import BEGIN, END, boards, render, replace_block
+
+
+def test_same_records_in_any_order_give_the_same_bytes(make):
+    records = [make("a"), make("b", psnr=25.0), make("c", kind="codec")]
+    assert render(records) == render(records[::-1])
+
+
+def test_every_row_is_named_in_full_and_carries_its_command(make):
+    page = render([make("a"), make("b")])
+    for name in ("a@v", "b@v"):
+        assert page.count(f"`{name}`") >= 1
+        assert f"| {name}" in page
+    assert "medbench run" in page
+
+
+def test_best_ranked_rows_come_first_and_references_after_them(make):
+    page = render(
+        [make("worse", psnr=20.0), make("codec", psnr=40.0, kind="codec"), make("better")]
+    )
+    positions = [
+        page.index(f"| {n}@v") if f"| {n}@v" in page else page.index(f"{n}@v")
+        for n in ("better", "worse", "codec")
+    ]
+    assert positions == sorted(positions)
+
+
+def test_different_definitions_never_share_a_table(make):
+    records = [make("a"), make("b"), make("c", definition=254)]
+    assert [[r.tokenizer for r in board] for board in boards(records)] == [["a", "b"], ["c"]]
+
+
+def test_why_a_row_is_suspect_is_said(make):
+    assert "a@v: suspect: does not beat the trivial bound" in render([make("a", status="suspect")])
+
+
+def test_cells_cannot_break_the_table(make):
+    page = render([make("a|b")])
+    assert "a\\|b@v" in page
+
+
+def test_no_records_is_a_usage_error():
+    with pytest.raises(UsageError, match="medbench run"):
+        render([])
+
+
+def test_the_marked_block_is_replaced_and_the_rest_kept(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert replace_block(path, "new\n") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_a_file_without_the_marks_is_refused(tmp_path, text):
+    path = tmp_path / "README.md"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="expected one line"):
+        replace_block(path, "new")
+
+
+def test_the_verb_writes_the_page(tmp_path, make, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_record(tmp_path / "results/recon/medsynth/a@v/00000000.json", make("a"))
+    assert invoke(["leaderboard"]) == 0
+    assert "a@v" in (tmp_path / "LEADERBOARD.md").read_text()
+    assert invoke(["leaderboard", "--results", "nowhere"]) == 2

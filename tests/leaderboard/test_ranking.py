@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from medbench.leaderboard.ranking import RankRange, rank_ranges
+
+
+def test_clear_differences_give_single_ranks(make):
+    ranges = rank_ranges([make("a", psnr=30.0), make("b", psnr=28.0), make("c", psnr=26.0)], "psnr")
+    assert {k: str(v) for k, v in ranges.items()} == {"a@v": "1", "b@v": "2", "c@v": "3"}
+
+
+def test_pairing_resolves_what_overlapping_intervals_do_not(make):
+    ranges = rank_ranges(
+        [make("a", psnr=30.05, spread=1.0), make("b", psnr=30.0, spread=1.0)], "psnr"
+    )
+    assert str(ranges["a@v"]) == "1"
+
+
+def test_equal_values_share_the_better_rank(make):
+    ranges = rank_ranges([make("a"), make("b"), make("c", psnr=20.0)], "psnr")
+    assert ranges["a@v"] == ranges["b@v"] == RankRange(1, 1)
+    assert ranges["c@v"] == RankRange(3, 3)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"kind": "codec"}, {"kind": "bound"}, {"status": "suspect"}, {"status": "partial"}]
+)
+def test_references_and_rows_that_are_not_ok_are_not_ranked(make, fields):
+    ranges = rank_ranges([make("a"), make("b", psnr=50.0, **fields)], "psnr")
+    assert set(ranges) == {"a@v"}
+    assert str(ranges["a@v"]) == "1"
+
+
+def test_no_replicates_no_ranks(make):
+    assert rank_ranges([make("a")], "ssim_u7") == {}
