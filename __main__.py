@@ -20,7 +20,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def invoke(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; errors of the user's making get no traceback."""
-    import click
     import typer
 
     from medbench.harness.errors import ExitCode, MedbenchError
@@ -43,16 +42,11 @@ def invoke(arguments: list[str] | None = None) -> int:
     for module in _VERBS:
         importlib.import_module(module).register(app)
     try:
-        code = app(args=arguments, standalone_mode=False)
-        return int(code or ExitCode.OK)
+        app(args=arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(ExitCode.OK)
     except MedbenchError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
-        return int(error.exit_code)
-    except click.exceptions.Abort:
-        print("stopped; finished shards are kept, the same command goes on", file=sys.stderr)  # noqa: T201
-        return 130
-    except click.ClickException as error:
-        error.show()
         return int(error.exit_code)
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; keep Python's shutdown from complaining.

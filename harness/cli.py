@@ -31,6 +31,10 @@ Config = Annotated[
 ]
 
 
+_INTERRUPTED = 130
+"""What shells return after Ctrl-C."""
+
+
 class Listing(StrEnum):
     """What `medbench list` lists."""
 
@@ -88,7 +92,7 @@ def run(
         bool, typer.Option("--force", help="Measure again; the replaced record is kept aside.")
     ] = False,
     as_json: Json = False,
-) -> int:
+) -> None:
     """Measure tokenizers on tasks; finished cells are answered from their records."""
     from .inputs import parse_config
     from .locations import data_root as environment_root
@@ -115,7 +119,11 @@ def run(
         force=force,
         command=command_line(),
     )
-    result = execute(request)
+    try:
+        result = execute(request)
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished shards are kept, the same command goes on", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps([r.model_dump(mode="json") for r in result.records], indent=1))
     elif result.records:
@@ -129,7 +137,7 @@ def run(
         if cell.error is not None:
             kind = type(cell.error).__name__
             typer.echo(f"{kind}: {cell.tokenizer} / {cell.task}: {cell.error}", err=True)
-    return int(result.exit_code)
+    raise typer.Exit(int(result.exit_code))
 
 
 def _batch_size(text: str) -> int | None:
@@ -181,13 +189,13 @@ def list_names(
     typer.echo(json.dumps(found, indent=1) if as_json else listing_text(found))
 
 
-def doctor(data_root: DataRoot = None, as_json: Json = False) -> int:
+def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
     """Say what is installed, which weights and data are here, and how to get what is missing."""
     from .doctor import diagnose
 
     report = diagnose(data_root)
     typer.echo(json.dumps(report.facts(), indent=1) if as_json else report.text())
-    return int(ExitCode.OK if report.usable else ExitCode.MISSING_PREREQUISITE)
+    raise typer.Exit(int(ExitCode.OK if report.usable else ExitCode.MISSING_PREREQUISITE))
 
 
 def weights_list(as_json: Json = False) -> None:

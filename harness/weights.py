@@ -41,8 +41,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         what = "is a folder" if path.is_dir() else "does not exist"
         message = f"weights {path}: the file {what}. Pass the path of a checkpoint file."
         raise UsageError(message)
-    with path.open("rb") as file:
-        head = file.read(64)
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        message = f"weights {path}: cannot be read ({error.strerror or error})"
+        raise UsageError(message) from error
     if not head:
         message = f"weights {path}: the file is empty. Fetch or copy it again."
         raise UsageError(message)

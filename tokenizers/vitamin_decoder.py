@@ -98,11 +98,6 @@ class ViTaminDecoder(nn.Module):
         self.up_conv3 = _stage(eighth, quarter, sizes.decoder_depths[1])
         self.up_conv4 = InverseStem(quarter)
 
-    @property
-    def last_weight(self) -> torch.Tensor:
-        """The weight by whose gradients adversarial and reconstruction losses are balanced."""
-        return self.up_conv4.conv2.weight
-
     def forward(self, tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         """Tokens (B, h·w, D) of a grid (h, w) -> RGB (B, 3, 16h, 16w) about [-1, 1]."""
         x = self.norm(self.blocks(tokens))

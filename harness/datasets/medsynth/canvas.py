@@ -50,7 +50,7 @@ class Canvas:
         column = np.clip(x * self.size - 0.5, 0, last - 1e-3).astype(np.float32)
         row = np.clip(y * self.size - 0.5, 0, last - 1e-3).astype(np.float32)
         left, top = column.astype(np.int32), row.astype(np.int32)
-        right_share, bottom_share = column - left, row - top
+        right_share, bottom_share = column - np.float32(left), row - np.float32(top)
         if image.ndim == 3:
             right_share, bottom_share = right_share[..., None], bottom_share[..., None]
         upper = image[top, left] * (1 - right_share) + image[top, left + 1] * right_share

@@ -178,7 +178,7 @@ def _vessels(state: FundusState, canvas: Canvas) -> Field:
 
 
 def _vessel_weight(rng: np.random.Generator, tree: Branches) -> np.ndarray:
-    return rng.uniform(0.25, 0.62, tree.x.shape[0])
+    return rng.uniform(0.28, 0.68, tree.x.shape[0])
 
 
 def _lesions(state: FundusState, canvas: Canvas, scene: Field) -> tuple[Field, Field]:

@@ -80,7 +80,7 @@ def blob_depth(canvas: Canvas, ellipse: Ellipse, *, roughness: float, lobes: int
     outline = np.maximum(outline, 0.35).astype(np.float32)
     place = (theta + np.float32(np.pi)) * np.float32(256 / (2 * np.pi))
     left = np.minimum(place.astype(np.int32), 255)
-    share = place - left
+    share = place - left.astype(np.float32)
     edge = outline[left] * (1 - share) + outline[left + 1] * share
     radius = np.sqrt(along * along + across * across)
     return (edge - radius) * np.float32(min(ellipse.a, ellipse.b))

@@ -119,7 +119,7 @@ def _chest(state: XrayState, canvas: Canvas) -> _Chest:
     side = np.abs(x - 0.5)
     left = x > 0.5
     top, bottom = state.lung_top, state.lung_bottom
-    fall = np.where(left, bottom - 0.015, bottom - 0.045)
+    fall = np.where(left, np.float32(bottom - 0.015), np.float32(bottom - 0.045))
     centre = 0.075 + 0.065 * np.clip((y - top) / (bottom - top), 0, 1) + 0.045
     rise = np.clip((bottom - y) / np.float32(bottom - top), 0, 1.2)
     half = state.lung_width * np.sqrt(np.clip(1 - rise * rise * rise, 0, 1))

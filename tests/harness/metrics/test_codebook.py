@@ -97,4 +97,4 @@ def test_refuses_counts_that_no_data_set_gives(counts):
 
 def test_refuses_counts_of_another_shape_or_type():
     with pytest.raises(MetricError, match=r"\(K, V\)"):
-        codebook_statistics(np.ones((2, 3)))  # pyright: ignore[reportArgumentType]
+        codebook_statistics(np.ones((2, 3)))
