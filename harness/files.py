@@ -1,4 +1,4 @@
-"""Files: atomic writing, and content hashes that are computed once."""
+"""Files: atomic writing, and hashes of values and of bytes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import UsageError
-from .locations import cache_root
-
-_CHUNK = 1 << 20
 
 
 @contextlib.contextmanager
@@ -80,32 +77,3 @@ def hash_value(value: Any) -> str:
 def sha256_bytes(data: bytes | memoryview) -> str:
     """SHA-256 (hex) of bytes."""
     return hashlib.sha256(data).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's content, remembered by path, size, times and inode.
-
-    The memory lives in the cache root; it is an optimisation, and a cache that cannot be read
-    or written is silently done without.
-    """
-    path = path.resolve()
-    try:
-        stat = path.stat()
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror or error}"
-        raise UsageError(message) from error
-    stamp = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-    note = cache_root() / "hashes" / f"{hash_value(stamp)[:32]}.json"
-    try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        if known["stamp"] == stamp and len(known["sha256"]) == 64:
-            return str(known["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    with contextlib.suppress(UsageError):
-        write_json(note, {"stamp": stamp, "sha256": digest.hexdigest()})
-    return digest.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .entries import HubFile, PackagedFile
 from .errors import MissingPrerequisite, UsageError
-from .files import file_sha256
+from .file_hashes import file_sha256
 from .locations import weights_root
 
 

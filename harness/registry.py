@@ -139,7 +139,8 @@ def choose_tokenizer(
     With `weights` or `config` the variant is `label`, by default the first eight digits of the
     weights' (or else the configuration's) hash.
     """
-    from .files import file_sha256, hash_value
+    from .file_hashes import file_sha256
+    from .files import hash_value
 
     if ":" in reference:
         target, _, variant = reference.partition("@")

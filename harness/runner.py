@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from .datasets.store import INGEST_RULE, ImageStore, ingest
 from .errors import CellFailed, ExitCode, MedbenchError, NotApplicable, UsageError
-from .files import file_sha256, hash_value, write_json
+from .file_hashes import file_sha256
+from .files import hash_value, write_json
 from .record import (
     DatasetFacts,
     Definition,

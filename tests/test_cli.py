@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from medbench.__main__ import invoke
 from medbench.harness import files
+from medbench.harness.file_hashes import file_sha256
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +197,7 @@ def test_own_weights_make_a_row_of_their_own(capsys):
     )
     (record,) = json.loads(capsys.readouterr().out)
     assert record["variant"] == "mine"
-    assert record["identity"]["weights_sha256"] == files.file_sha256(Path("mine.safetensors"))
+    assert record["identity"]["weights_sha256"] == file_sha256(Path("mine.safetensors"))
 
 
 def test_an_empty_folder_is_a_usage_error(capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..harness.files import file_sha256
+from ..harness.file_hashes import file_sha256
 from ..harness.protocol import TokenizerInfo
 from ..harness.weights import load_into, read_state_dict, unwrap
 from .meditok_config import DOWNSAMPLE, MedITokConfig

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from ..harness.training import parallel
 from ..harness.training.augment import Augmentation, CropSource
 from ..harness.training.pool import PoolSpec, open_pool
 from ..harness.training.recipe import StepLosses
@@ -121,6 +122,8 @@ class ReconstructionRecipe:
     def after_step(self, step: int, generator: torch.Generator) -> None:
         """Revive dead codes from time to time."""
         plan = self.plan
+        if step >= plan.quantise_from:
+            self._share_usage()
         age = step - plan.quantise_from
         if age > 0 and age % plan.revive_every == 0 and step < plan.revive_until:
             self._revive(generator)
@@ -155,6 +158,18 @@ class ReconstructionRecipe:
             size = book.codebook.num_embeddings
             centres = spherical_kmeans(vectors[:, k].contiguous(), size, generator)
             book.codebook.weight.copy_(centres)
+        parallel.copy_from_first(self._codes())
+
+    def _codes(self) -> list[torch.Tensor]:
+        return [book.codebook.weight for book in self.model.quantizer.books]
+
+    @torch.no_grad()
+    def _share_usage(self) -> None:
+        """Make the usage records of all processes their mean."""
+        usages = [book.vocab_usage for book in self.model.quantizer.books]
+        parallel.sum_over_processes(usages)
+        for usage in usages:
+            usage.div_(parallel.world_size())
 
     @torch.no_grad()
     def _revive(self, generator: torch.Generator) -> None:
@@ -169,6 +184,7 @@ class ReconstructionRecipe:
             book.codebook.weight[dead] = chunks[picked]
             # As if it had its even share, so that it is given time to find tokens.
             book.vocab_usage[dead] = 1 / size
+        parallel.copy_from_first(self._codes())
 
 
 def spherical_kmeans(vectors: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:

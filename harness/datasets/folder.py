@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import MissingPrerequisite, UsageError
-from ..files import file_sha256
+from ..file_hashes import file_sha256
 from ..vocabulary import MODALITIES
 from .card import Card
 from .dataset import Item, pick_per_group

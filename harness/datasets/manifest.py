@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..files import file_sha256
+from ..file_hashes import file_sha256
 from .card import Card
 from .dataset import Item, pick_per_group
 from .folder import check_modalities, find_path

@@ -67,6 +67,20 @@ def _write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     write_bytes(path, save(tensors))
 
 
+def export_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write weights for use: safetensors, floating-point numbers in half precision.
+
+    Raises:
+        UsageError: a weight is not finite in half precision, or the file cannot be written.
+    """
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    bad = [name for name, value in halves.items() if not torch.isfinite(value).all()]
+    if bad:
+        message = f"weights that are not finite in half precision: {', '.join(bad[:5])}"
+        raise UsageError(message)
+    _write_weights(path, halves)
+
+
 def load_latest(folder: Path) -> Checkpoint | None:
     """The latest checkpoint below `folder`; None where there is none.
 

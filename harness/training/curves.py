@@ -18,13 +18,13 @@ class Curve:
     """Collects readings of steps and appends their means to a JSON-lines file.
 
     Args:
-        path: the file; lines of steps that are about to be repeated are dropped from it.
+        path: the file, or None to write nothing; lines of steps that are about to be repeated are dropped from it.
         steps: steps of the whole run, for the time left.
         log_every: steps per line.
         first_step: where the run starts or resumes.
     """
 
-    def __init__(self, path: Path, *, steps: int, log_every: int, first_step: int) -> None:
+    def __init__(self, path: Path | None, *, steps: int, log_every: int, first_step: int) -> None:
         self._path = path
         self._steps = steps
         self._every = log_every
@@ -35,7 +35,7 @@ class Curve:
         self._drop_from(first_step)
 
     def _drop_from(self, first_step: int) -> None:
-        if not self._path.exists():
+        if self._path is None or not self._path.exists():
             return
         kept = []
         for line in self._path.read_text(encoding="utf-8").splitlines():
@@ -62,15 +62,15 @@ class Curve:
         self._count += 1
         self._images += images
         done = step + 1
-        if done % self._every == 0 or done == self._steps:
-            self._write(done)
+        if self._path is not None and (done % self._every == 0 or done == self._steps):
+            self._write(done, self._path)
 
-    def _write(self, done: int) -> None:
+    def _write(self, done: int, path: Path) -> None:
         seconds = max(time.monotonic() - self._since, 1e-9)
         means = {name: total / self._count for name, total in self._sums.items()}
         line = {"step": done, **means, "images_per_second": self._images / seconds}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         left = (self._steps - done) * seconds / self._count
         shown = "  ".join(f"{name} {value:.4g}" for name, value in means.items())

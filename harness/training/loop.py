@@ -13,6 +13,7 @@ import torch
 
 from ..errors import UsageError
 from ..files import canonical_json, write_json
+from . import parallel
 from .checkpoint import Checkpoint, load_latest, save_checkpoint
 from .curves import Curve
 from .ema import WeightAverage
@@ -58,6 +59,12 @@ class Trainer:
         self.config = dict(config)
         self.step = 0
         """Steps done."""
+        if settings.batches_per_step % parallel.world_size():
+            message = (
+                f"{settings.batches_per_step} batches per step cannot be shared evenly by "
+                f"{parallel.world_size()} processes"
+            )
+            raise UsageError(message)
         self.optimiser = build_optimiser(recipe.model, settings)
         self.schedule = WarmupCosine(
             base=settings.learning_rate,
@@ -108,9 +115,11 @@ class Trainer:
         """
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-        write_json(self.output / "config.json", self.config)
+        first = parallel.rank() == 0
+        if first:
+            write_json(self.output / "config.json", self.config)
         curve = Curve(
-            self.output / "curve.jsonl",
+            self.output / "curve.jsonl" if first else None,
             steps=self.settings.steps,
             log_every=self.settings.log_every,
             first_step=self.step,
@@ -122,7 +131,7 @@ class Trainer:
         while self.step < self.settings.steps:
             self._do_step(curve)
             due = time.monotonic() - saved >= self.settings.checkpoint_seconds
-            if due or self.step == self.settings.steps:
+            if first and (due or self.step == self.settings.steps):
                 self._save(curve)
                 saved = time.monotonic()
         if self.average is not None:
@@ -138,23 +147,26 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         sums: dict[str, float] = {"learning_rate": rate}
         images = 0
-        for part in range(settings.accumulate):
+        for part in range(parallel.rank(), settings.batches_per_step, parallel.world_size()):
             images += self._backward(step, part, sums)
+        parallel.sum_over_processes(
+            p.grad for p in self.recipe.model.parameters() if p.grad is not None
+        )
         if settings.gradient_clip:
             norm = torch.nn.utils.clip_grad_norm_(
                 self.recipe.model.parameters(), settings.gradient_clip
             )
             sums["gradient_norm"] = float(norm)
         self.optimiser.step()
-        self.recipe.after_step(step, _generator(settings.seed, step, settings.accumulate))
+        self.recipe.after_step(step, _generator(settings.seed, step, settings.batches_per_step))
         if self.average is not None:
             self.average.update(self.recipe.model, step)
         self.step = step + 1
-        curve.add(step, sums, images=images)
+        curve.add(step, sums, images=images * parallel.world_size())
 
     def _backward(self, step: int, part: int, sums: dict[str, float]) -> int:
         """Add the gradients of one batch and its readings; return its number of images."""
-        share = 1 / self.settings.accumulate
+        share = 1 / self.settings.batches_per_step
         losses = self.recipe.losses(step, _generator(self.settings.seed, step, part))
         for name, value in {**losses.terms, **losses.readings}.items():
             number = float(value.detach())
@@ -164,7 +176,7 @@ class Trainer:
                     "is kept; lower the learning rate or look at the data of this step."
                 )
                 raise NonFiniteLoss(message)
-            sums[name] = sums.get(name, 0.0) + share * number
+            sums[name] = sums.get(name, 0.0) + share * parallel.world_size() * number
         torch.stack(list(losses.terms.values())).sum().mul(share).backward()
         return losses.images
 

@@ -20,7 +20,7 @@ class TrainingSettings:
         betas: of AdamW.
         epsilon: of AdamW.
         gradient_clip: largest norm of the whole gradient; 0 leaves it alone.
-        accumulate: batches whose gradients make one step.
+        batches_per_step: batches whose mean gradient makes one step; processes share them.
         ema_decay: of the running mean of the weights; 0 keeps none.
         seed: first key of every random draw.
         checkpoint_seconds: pause between checkpoints.
@@ -36,7 +36,7 @@ class TrainingSettings:
     betas: tuple[float, float] = (0.9, 0.95)
     epsilon: float = 1e-6
     gradient_clip: float = 0.0
-    accumulate: int = 1
+    batches_per_step: int = 1
     ema_decay: float = 0.0
     seed: int = 0
     checkpoint_seconds: float = 120.0
@@ -45,10 +45,10 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        if self.steps < 1 or self.accumulate < 1 or self.log_every < 1:
+        if self.steps < 1 or self.batches_per_step < 1 or self.log_every < 1:
             message = (
-                "steps, accumulate and log_every must be at least 1, not "
-                f"{self.steps}, {self.accumulate} and {self.log_every}"
+                "steps, batches_per_step and log_every must be at least 1, not "
+                f"{self.steps}, {self.batches_per_step} and {self.log_every}"
             )
             raise UsageError(message)
         if not 0 <= self.ema_decay < 1:

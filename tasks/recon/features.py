@@ -66,11 +66,12 @@ def build_extractor(space: Space, *, device: str) -> Extractor:
         from ...harness.metrics.extractors.random_conv import RandomConvExtractor
 
         return RandomConvExtractor(device=device)
-    from ...harness.metrics.extractors.inception import load_inception
+    from ...harness.metrics.extractors.inception import InceptionExtractor
 
     path = inception_file.locate()
     assert path is not None, "the space was chosen because the file is here"
-    return load_inception(path, device=device)
+    sha256 = str(space.definition["weights_sha256"])
+    return InceptionExtractor(path, sha256=sha256, device=device)
 
 
 def extract(extractor: Extractor, images: np.ndarray) -> np.ndarray:

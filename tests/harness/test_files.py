@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 
 import pytest
 
 from medbench.harness.errors import UsageError
-from medbench.harness.files import atomic_writer, file_sha256, hash_value, write_bytes, write_json
+from medbench.harness.files import atomic_writer, hash_value, write_bytes, write_json
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_leftover(tmp_path):
@@ -38,17 +37,6 @@ def test_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"value": float("nan")})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_file_hash_equals_hashlib_and_follows_the_content(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"one")
-    assert file_sha256(path) == hashlib.sha256(b"one").hexdigest()
-    assert file_sha256(path) == hashlib.sha256(b"one").hexdigest()
-    stamp = path.stat()
-    path.write_bytes(b"two")
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert file_sha256(path) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_hash_does_not_depend_on_the_order_of_keys():

@@ -23,7 +23,7 @@ from .canvas import Field, make_canvas, shrink, shrink_mask
 from .latent import SPLITS, open_streams
 from .sample import Generator, Sample, StateValue
 
-GENERATOR_VERSION: int = 2
+GENERATOR_VERSION: int = 3
 """Raised by hand whenever any pixel of any modality may change."""
 
 GENERATORS: dict[str, Generator] = {

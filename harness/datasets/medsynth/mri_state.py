@@ -69,10 +69,10 @@ def draw_state(rng: np.random.Generator) -> MriState:
         ventricles=uniform(rng, (0.6, 1.4)),
         bias=uniform(rng, (0.0, 0.45)),
         bias_angle=uniform(rng, (0.0, 6.28)),
-        gain=uniform(rng, (0.55, 1.25)),
+        gain=uniform(rng, (0.5, 1.2)),
         gamma=uniform(rng, (0.85, 1.35)),
         noise=uniform(rng, (0.006, 0.045)),
-        blur=uniform(rng, (0.3, 0.9)),
+        blur=uniform(rng, (0.3, 0.8)),
         sharpening=uniform(rng, (0.0, 1.0)) if chance(rng, 0.5) else 0.0,
         frame=chance(rng, 0.04),
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .latent import Finding
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -69,6 +67,3 @@ class Generator:
     draw: Callable[[np.random.Generator], Any]
     render: Callable[[Any, Canvas], Rendering]
     hounsfield: bool = False
-
-
-__all__ = ["Finding", "Generator", "Rendering", "Sample", "StateValue"]

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ...errors import MissingPrerequisite
-from ...files import file_sha256
+from ...file_hashes import file_sha256
 from .inception_definition import DEFINITION, DIMS, INPUT_SIDE, SHA256, URL
 from .protocol import check_image_batch
 

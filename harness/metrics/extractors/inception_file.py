@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from ...errors import UsageError
-from ...files import file_sha256
+from ...file_hashes import file_sha256
 from ...locations import weights_root
 from .inception_definition import FILE_NAME, SHA256, URL
 

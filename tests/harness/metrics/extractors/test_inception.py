@@ -6,7 +6,7 @@ import torch
 from pytorch_fid import inception as pytorch_fid
 
 from medbench.harness.errors import MissingPrerequisite
-from medbench.harness.files import file_sha256
+from medbench.harness.file_hashes import file_sha256
 from medbench.harness.metrics.extractors.inception import InceptionExtractor
 from medbench.harness.metrics.extractors.inception_definition import (
     DEFINITION,

@@ -1,0 +1,75 @@
+"""SHA-256 of files, computed once per content and remembered.
+
+The memory is one SQLite file in the cache root, keyed by path, size, times and inode. It is an
+optimisation only: where it cannot be read or written, files are hashed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+from .errors import UsageError
+from .locations import cache_root
+
+_FILE = "file-hashes.sqlite"
+_CREATE = "create table if not exists hashes (stamp text primary key, sha256 text not null)"
+_local = threading.local()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's content.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    path = path.resolve()
+    try:
+        stamp = _stamp(path)
+        known = _recall(stamp)
+        if known is not None:
+            return known
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror or error}"
+        raise UsageError(message) from error
+    _remember(stamp, digest)
+    return digest
+
+
+def _stamp(path: Path) -> str:
+    stat = path.stat()
+    return f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\0{stat.st_ino}"
+
+
+def _memory() -> sqlite3.Connection:
+    """This thread's connection to the memory below the present cache root."""
+    place = cache_root() / _FILE
+    connections = _local.__dict__.setdefault("connections", {})
+    key = (os.getpid(), place)
+    if key not in connections or not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(place, timeout=5, isolation_level=None)
+        # Losing the memory in a power cut is fine; waiting for the disk per file is not.
+        connection.execute("pragma synchronous = off")
+        connection.execute(_CREATE)
+        connections[key] = connection
+    return connections[key]
+
+
+def _recall(stamp: str) -> str | None:
+    with contextlib.suppress(sqlite3.Error, OSError):
+        row = _memory().execute("select sha256 from hashes where stamp = ?", (stamp,)).fetchone()
+        if row is not None and len(row[0]) == 64:
+            return str(row[0])
+    return None
+
+
+def _remember(stamp: str, digest: str) -> None:
+    with contextlib.suppress(sqlite3.Error, OSError):
+        _memory().execute("insert or replace into hashes values (?, ?)", (stamp, digest))
