@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -39,22 +40,17 @@ def test_every_folder_with_modules_is_a_listed_package():
 
 
 def test_the_wheel_holds_every_module_and_data_file(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(tmp_path),
-    ]
-    subprocess.run([*command, str(ROOT)], check=True, capture_output=True)
+    # A copy, because building leaves files beside the sources that a later build would take up.
+    source = tmp_path / "source"
+    for name in ["pyproject.toml", "README.md", "LICENSE", *package_files()]:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    options = ["--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    command = [sys.executable, "-m", "build", *options, str(source)]
+    subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    names = {
-        n.removeprefix("medbench/")
-        for n in zipfile.ZipFile(wheel).namelist()
-        if n.startswith("medbench/")
-    }
+    held = zipfile.ZipFile(wheel).namelist()
+    names = {name.removeprefix("medbench/") for name in held if name.startswith("medbench/")}
     assert names == package_files()
 
 
