@@ -17,10 +17,10 @@ _EXPORTS = {
     "UsageError": "harness.errors",
     "check_images": "harness.image_batch",
     "Record": "harness.record",
-    "load_record": "harness.record",
-    "load_records": "harness.record",
+    "load_record": "harness.record_files",
+    "load_records": "harness.record_files",
     "load_dataset": "harness.registry",
-    "load_tokenizer": "harness.registry",
+    "load_tokenizer": "harness.tokenizer_registry",
     "run": "harness.runner",
     "validate": "harness.conformance",
 }

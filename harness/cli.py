@@ -98,7 +98,8 @@ def run(
     from .locations import data_root as environment_root
     from .offline import block_network
     from .provenance import command_line
-    from .runner import Request, execute
+    from .request import Request
+    from .runner import execute
     from .tables import run_report
 
     if offline:
@@ -159,7 +160,7 @@ def validate(
 ) -> None:
     """Check that a tokenizer keeps the protocol: shapes, ranges, determinism, invariance."""
     from .inputs import parse_config
-    from .registry import build_tokenizer, choose_tokenizer
+    from .tokenizer_registry import build_tokenizer, choose_tokenizer
 
     choice = choose_tokenizer(tokenizer, config=parse_config(config), weights=weights)
     from .conformance import validate as check
@@ -212,7 +213,7 @@ def weights_fetch(
 ) -> None:
     """Download the weights of one tokenizer; source, licence and size are shown first."""
     from .entries import HubFile
-    from .registry import choose_tokenizer
+    from .tokenizer_registry import choose_tokenizer
 
     choice = choose_tokenizer(tokenizer)
     source = choice.declared.weights if choice.declared else None

@@ -6,13 +6,8 @@ from typing import Any
 
 from .entries import HubFile, PackagedFile, TokenizerEntry, Variant
 from .errors import MedbenchError
-from .registry import (
-    choose_tokenizer,
-    dataset_entries,
-    task_entries,
-    tokenizer_entries,
-    weights_path,
-)
+from .registry import dataset_entries, task_entries
+from .tokenizer_registry import choose_tokenizer, tokenizer_entries, weights_path
 
 
 def listing(what: str | None = None) -> dict[str, Any]:

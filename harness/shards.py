@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .errors import CellFailed, UsageError
+from .errors import CellFailed
 from .files import write_bytes, write_json
 from .progress import track
 
@@ -129,10 +129,3 @@ def read_arrays(path: Path) -> Arrays | None:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         logger.warning("%s is damaged (%s); it is computed again", path, error)
         return None
-
-
-def check_count(name: str, value: int | None) -> None:
-    """Refuse a count below one."""
-    if value is not None and value < 1:
-        message = f"{name} is {value}; it must be at least 1"
-        raise UsageError(message)

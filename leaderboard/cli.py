@@ -28,7 +28,7 @@ def leaderboard(
 ) -> None:
     """Render the records as a Markdown leaderboard: same records, same bytes."""
     from ..harness.files import write_bytes
-    from ..harness.record import load_records
+    from ..harness.record_files import load_records
     from .markdown import render, replace_block
 
     page = render(load_records(results))

@@ -146,7 +146,7 @@ def test_a_wrong_request_gets_its_code_a_message_and_writes_nothing(
 
 
 def tiny_checkpoint() -> Path:
-    from medbench.harness.registry import choose_tokenizer, weights_path
+    from medbench.harness.tokenizer_registry import choose_tokenizer, weights_path
 
     path = weights_path(choose_tokenizer("meditok@tiny"))
     assert path is not None

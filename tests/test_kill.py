@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medbench.harness.record import load_record, record_files
+from medbench.harness.record_files import load_record, record_files
 
 KILLS = 10
 

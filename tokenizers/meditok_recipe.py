@@ -41,7 +41,9 @@ class ReconstructionPlan:
         quantise_from: step of the codebooks' initialisation.
         revive_until: step after which dead codes stay dead.
         revive_every: steps between revivals.
-        l1, l2, log_l2, structure: weights of the reconstruction terms, on images in [-1, 1].
+        l1, l2, log_l2, coarse, structure: weights of the reconstruction terms, on images in
+            [-1, 1]: absolute and squared error, logarithm of an image's mean squared error (what
+            PSNR is made of), the same of 8x8 block means (colour and brightness), SSIM.
     """
 
     pools: tuple[PoolSpec, ...]
@@ -56,6 +58,7 @@ class ReconstructionPlan:
     l1: float = 0.2
     l2: float = 1.0
     log_l2: float = 0.1
+    coarse: float = 0.05
     structure: float = 0.3
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -106,10 +109,12 @@ class ReconstructionRecipe:
         output = self.model(images, quantise=step >= self.plan.quantise_from)
         plan, error = self.plan, output.rec - images
         squared = error.square().flatten(1).mean(dim=1)
+        blocks = F.avg_pool2d(error, 8).square().flatten(1).mean(dim=1)
         terms = {
             "l1": plan.l1 * error.abs().mean(),
             "l2": plan.l2 * squared.mean(),
             "log_l2": plan.log_l2 * (squared + _FLOOR).log().mean(),
+            "coarse": plan.coarse * (blocks + _FLOOR / 5).log().mean(),
             "structure": plan.structure * structure_loss(output.rec, images),
         }
         readings = {"psnr": -10 * (squared.detach() / 4 + 1e-8).log10().mean()}

@@ -24,6 +24,7 @@ class Augmentation:
         zoom: smallest and largest factor.
         blend: share of the crops that are mixed with a second one.
         grey: share that lose their colour.
+        duotone: share that get two random colours, one for dark and one for light.
         invert: share whose brightness is turned round.
         gamma: share with another gamma, up to e^±0.6.
         contrast: share with less (or a little more) contrast about a random level.
@@ -32,7 +33,8 @@ class Augmentation:
     natural_scale: float = 0.5
     zoom: tuple[float, float] = (0.5, 1.6)
     blend: float = 0.12
-    grey: float = 0.4
+    grey: float = 0.25
+    duotone: float = 0.3
     invert: float = 0.12
     gamma: float = 0.4
     contrast: float = 0.4
@@ -100,14 +102,7 @@ def recolour(
     image: torch.Tensor, augmentation: Augmentation, generator: torch.Generator
 ) -> torch.Tensor:
     """Random colour, gamma and contrast of an image (3, H, W) in [0, 1]; stays in [0, 1]."""
-    if _uniform(generator) < augmentation.grey:
-        weights = torch.rand(3, generator=generator) + 0.1
-        grey = torch.einsum("c,chw->hw", weights / weights.sum(), image)
-        image = grey.expand(3, -1, -1)
-    elif _uniform(generator) < 0.5:
-        image = image[torch.randperm(3, generator=generator)]
-        gain = 1 + 0.3 * (torch.rand(3, 1, 1, generator=generator) - 0.5)
-        image = image * gain + 0.15 * (torch.rand(3, 1, 1, generator=generator) - 0.5)
+    image = _repaint(image, augmentation, generator)
     if _uniform(generator) < augmentation.invert:
         image = 1 - image
     if _uniform(generator) < augmentation.gamma:
@@ -116,6 +111,26 @@ def recolour(
         level = _uniform(generator)
         image = level + (0.2 + 0.95 * _uniform(generator)) * (image - level)
     return image.clamp(0, 1)
+
+
+def _repaint(
+    image: torch.Tensor, augmentation: Augmentation, generator: torch.Generator
+) -> torch.Tensor:
+    """Take colour away, lay it on as two inks, or change it; may leave [0, 1]."""
+    draw = _uniform(generator) - augmentation.grey
+    if draw < augmentation.duotone:
+        weights = torch.rand(3, generator=generator) + 0.1
+        image = torch.einsum("c,chw->hw", weights / weights.sum(), image).expand(3, -1, -1)
+        if draw >= 0:
+            dark, light = torch.rand(2, 3, 1, 1, generator=generator)
+            image = dark + (light - dark) * image
+    elif _uniform(generator) < 0.6:
+        image = image[torch.randperm(3, generator=generator)]
+        grey = image.mean(dim=0, keepdim=True)
+        image = grey + 2 * _uniform(generator) * (image - grey)
+        image = image * (1 + 0.5 * (torch.rand(3, 1, 1, generator=generator) - 0.5))
+        image = image + 0.2 * (torch.rand(3, 1, 1, generator=generator) - 0.5)
+    return image
 
 
 def _blend(first: torch.Tensor, second: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

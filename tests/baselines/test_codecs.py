@@ -13,7 +13,7 @@ from medbench.baselines.codec_formats import FORMATS
 from medbench.harness.conformance import validate
 from medbench.harness.errors import MissingPrerequisite, NotApplicable, UsageError
 from medbench.harness.protocol import Encoding, Tokenizer
-from medbench.harness.registry import load_tokenizer
+from medbench.harness.tokenizer_registry import load_tokenizer
 
 NAMES = ["jpeg", "webp", "avif"]
 

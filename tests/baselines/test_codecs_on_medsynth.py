@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from medbench.harness.datasets.medsynth.generate import MODALITIES, generate
-from medbench.harness.registry import load_tokenizer
+from medbench.harness.tokenizer_registry import load_tokenizer
 
 BITS = 24_576
 

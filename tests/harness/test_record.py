@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 
 from medbench.harness.errors import UsageError
-from medbench.harness.record import (
-    Definition,
-    Identity,
-    load_record,
-    load_records,
-    record_path,
-    slug,
-    write_record,
-)
+from medbench.harness.record import Definition, Identity
+from medbench.harness.record_files import load_record, load_records, record_path, slug, write_record
 
 OLD = Path(__file__).parent.parent / "records"
 

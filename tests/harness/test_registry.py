@@ -4,15 +4,8 @@ import pytest
 
 from medbench.harness.entries import TokenizerEntry
 from medbench.harness.errors import UsageError
-from medbench.harness.registry import _by_name as by_name
-from medbench.harness.registry import (
-    choose_tokenizer,
-    load_dataset,
-    load_target,
-    load_task,
-    load_tokenizer,
-    tokenizer_entries,
-)
+from medbench.harness.registry import by_name, load_dataset, load_target, load_task
+from medbench.harness.tokenizer_registry import choose_tokenizer, load_tokenizer, tokenizer_entries
 
 
 def test_every_target_of_every_entry_resolves():

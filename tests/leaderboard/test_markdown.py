@@ -4,7 +4,7 @@ import pytest
 
 from medbench.__main__ import invoke
 from medbench.harness.errors import UsageError
-from medbench.harness.record import write_record
+from medbench.harness.record_files import write_record
 from medbench.leaderboard.markdown import BEGIN, END, boards, render, replace_block
 
 

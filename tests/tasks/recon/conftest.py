@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from medbench.harness.runner import Request, execute
+from medbench.harness.request import Request
+from medbench.harness.runner import execute
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from medbench.harness.cell import PRECISION
 from medbench.harness.datasets.store import ingest
 from medbench.harness.protocol import Encoding, TokenizerInfo
 from medbench.harness.registry import load_dataset
-from medbench.harness.runner import PRECISION
 from medbench.tasks.recon import measure as measuring
 from medbench.tasks.recon.measure import luma, reconstruct, to_bytes, to_tensor
 

@@ -13,8 +13,10 @@ from medbench.harness.errors import UsageError
 from medbench.harness.file_hashes import file_sha256
 from medbench.harness.metrics.extractors import inception_definition, inception_file
 from medbench.harness.metrics.extractors.inception import InceptionExtractor
-from medbench.harness.registry import load_dataset, load_tokenizer
-from medbench.harness.runner import Request, execute
+from medbench.harness.registry import load_dataset
+from medbench.harness.request import Request
+from medbench.harness.runner import execute
+from medbench.harness.tokenizer_registry import load_tokenizer
 from medbench.tasks.recon.measure import reconstruct
 
 COUNT = 16

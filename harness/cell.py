@@ -1,0 +1,267 @@
+"""One cell on its way to a record.
+
+A cell whose record exists is answered from it, without torch. Otherwise it is measured in
+resumable shards, and its record is written last and atomically.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .datasets.store import INGEST_RULE, ImageStore
+from .errors import CellFailed, MedbenchError, NotApplicable
+from .file_hashes import file_sha256
+from .files import atomic_writer, hash_value, write_json
+from .record import (
+    DatasetFacts,
+    Definition,
+    Environment,
+    FailedImage,
+    Identity,
+    InfoFacts,
+    Record,
+    Timing,
+)
+from .record_files import load_record, record_path, write_record
+from .request import CellResult, Request
+from .shards import BatchSize
+from .task import Cell, Outcome, Plan, Task
+from .tokenizer_registry import TokenizerChoice, build_tokenizer, weights_path
+
+if TYPE_CHECKING:
+    from .datasets.dataset import Dataset
+    from .protocol import TokenizerInfo
+
+logger = logging.getLogger(__name__)
+
+RESOLUTION = 256
+PRECISION = "float32"
+
+
+class CellJob:
+    """One cell on its way to a record."""
+
+    def __init__(
+        self,
+        request: Request,
+        task: Task,
+        dataset: Dataset,
+        store: ImageStore,
+        choice: TokenizerChoice,
+    ) -> None:
+        self.request, self.task, self.dataset = request, task, dataset
+        self.store, self.choice = store, choice
+        groups: dict[str, int] = {}
+        for row in store.rows:
+            groups[row.group] = groups.get(row.group, 0) + 1
+        self.plan = Plan(
+            dataset_id=dataset.id,
+            split=dataset.split,
+            ingest_rule=INGEST_RULE,
+            resolution=store.images.shape[1],
+            limit=request.limit,
+            groups=groups,
+            macro=dataset.card.macro,
+        )
+        self.definitions = dict(task.definitions(self.plan))
+        self.identity = self._identity()
+        self.path = record_path(
+            request.output,
+            task=task.name,
+            dataset_id=dataset.id,
+            tokenizer=choice.full_name,
+            key8=self.identity.key8,
+        )
+
+    def _identity(self) -> Identity:
+        weights = weights_path(self.choice)
+        declared = self.choice.declared
+        config = self.choice.config or (declared.config if declared else None)
+        hashes = {name: definition.hash for name, definition in self.definitions.items()}
+        return Identity(
+            weights_sha256=file_sha256(weights) if weights else None,
+            config_sha256=hash_value(dict(config)) if config else None,
+            data_fingerprint=self.store.fingerprint,
+            definitions_sha256=hash_value(hashes),
+            limit=self.request.limit,
+            precision=PRECISION,
+            seed=self.request.seed if self.task.seeded else None,
+        )
+
+    @property
+    def code_version(self) -> str:
+        """What makes a record stale: medbench's version and the task's stage version."""
+        from . import package_version
+
+        return f"{package_version()}/{self.task.name}-{self.task.stage_version}"
+
+    def result(self) -> CellResult:
+        """Answer from the record, or measure and write it."""
+        known = self._known()
+        if known is not None:
+            return CellResult(
+                self.choice.full_name, self.task.name, record=known, path=self.path, cached=True
+            )
+        record = self._measure()
+        if self.path.exists():
+            # --force replaces a record, and what it replaces stays readable.
+            kept = self.path.with_suffix(".json.replaced")
+            self.path.replace(kept)
+        write_record(self.path, record)
+        shutil.rmtree(self.work, ignore_errors=True)
+        return CellResult(self.choice.full_name, self.task.name, record=record, path=self.path)
+
+    def _known(self) -> Record | None:
+        if self.request.force or not self.path.is_file():
+            return None
+        record = load_record(self.path)
+        if record.environment.code_version != self.code_version:
+            reason = (
+                f"measured by {record.environment.code_version}, this is {self.code_version}; "
+                "measure again with --force"
+            )
+            return record.model_copy(update={"status": "stale", "status_reason": reason})
+        return record
+
+    @property
+    def work(self) -> Path:
+        """Where the shards of this very cell and code lie."""
+        key = f"{self.identity.key8}-{hash_value([self.code_version])[:8]}"
+        relative = self.path.parent.relative_to(self.request.output)
+        return self.request.output / ".work" / relative / key
+
+    def _measure(self) -> Record:
+        from .device import choose_device, repeatable_arithmetic
+
+        device = choose_device(self.request.device)
+        if self.request.force:
+            shutil.rmtree(self.work, ignore_errors=True)
+        # Written first: a place that cannot be written is found before hours of work.
+        write_json(self.work / "cell.json", self.identity.model_dump())
+        tokenizer = build_tokenizer(self.choice, device=device)
+        info = replace(tokenizer.info, name=self.choice.entry.name, variant=self.choice.variant)
+        batch = BatchSize(self.request.batch_size, device=device, note=self.work / "batch.json")
+        cell = Cell(
+            plan=self.plan,
+            tokenizer=tokenizer,
+            store=self.store,
+            card=self.dataset.card,
+            definitions=self.definitions,
+            seed=self.request.seed,
+            device=device,
+            batch=batch,
+            work=self.work,
+            gallery=self.path.parent / f"{self.path.stem}.gallery",
+        )
+        logger.info("%s on %s: %d images", self.choice.full_name, self.dataset.id, len(self.store))
+        with repeatable_arithmetic():
+            try:
+                outcome = self.task.run(cell)
+            except NotApplicable as error:
+                outcome = _not_applicable(str(error))
+            except MedbenchError:
+                raise
+            except Exception as error:
+                # Not of the user's making: the traceback is what a bug report needs.
+                logger.exception("%s", self.choice.full_name)
+                message = (
+                    f"{self.choice.full_name} failed on {self.task.name}/{self.dataset.id}: "
+                    f"{type(error).__name__}: {error}"
+                )
+                raise CellFailed(message) from error
+        return self._record(outcome, info, device, batch.size)
+
+    def _record(
+        self, outcome: Outcome, info: TokenizerInfo, device: str, batch_size: int
+    ) -> Record:
+        from .provenance import environment, utc_now
+
+        facts = asdict(info)
+        facts["modalities"] = list(info.modalities)
+        facts["weights_sha256"] = self.identity.weights_sha256
+        table, digest = self._write_rows(outcome)
+        seconds = outcome.encode_seconds + outcome.decode_seconds
+        status, reason = outcome.status, outcome.status_reason
+        if self.store.failures and status == "ok":
+            status = "partial"
+            reason = f"{len(self.store.failures)} images could not be read"
+        return Record(
+            tokenizer=self.choice.entry.name,
+            variant=self.choice.variant,
+            task=self.task.name,
+            dataset=self._dataset_facts(),
+            info=InfoFacts(**facts),
+            identity=self.identity,
+            definitions=_used(outcome, self.definitions),
+            metrics=outcome.metrics,
+            status=status,
+            status_reason=reason,
+            warnings=outcome.warnings,
+            clamped_fraction=outcome.clamped_fraction,
+            timing=Timing(
+                encode_seconds=outcome.encode_seconds,
+                decode_seconds=outcome.decode_seconds,
+                metric_seconds=outcome.metric_seconds,
+                images_per_second=len(self.store) / seconds if seconds > 0 else None,
+                batch_size=batch_size,
+            ),
+            environment=Environment(
+                **environment(device=device, precision=PRECISION, code_version=self.code_version)
+            ),
+            command=self.request.command,
+            created=utc_now(),
+            per_image=table,
+            per_image_sha256=digest,
+            gallery=outcome.gallery,
+        )
+
+    def _write_rows(self, outcome: Outcome) -> tuple[str | None, str | None]:
+        """The per-image table goes first: a record never points to a file that is not there."""
+        if outcome.per_image.empty:
+            return None, None
+        path = self.path.with_suffix(".parquet")
+        with atomic_writer(path) as file:
+            outcome.per_image.to_parquet(file, index=False)
+        return path.name, file_sha256(path)
+
+    def _dataset_facts(self) -> DatasetFacts:
+        patients = {row.patient for row in self.store.rows if row.patient}
+        notes: dict[str, int] = {}
+        for row in self.store.rows:
+            for note in row.notes:
+                notes[note] = notes.get(note, 0) + 1
+        card = self.dataset.card
+        return DatasetFacts(
+            id=self.dataset.id,
+            split=self.dataset.split,
+            fingerprint=self.store.fingerprint,
+            n=len(self.store),
+            groups=dict(self.plan.groups),
+            patients=len(patients) or None,
+            limit=self.request.limit,
+            resolution=self.plan.resolution,
+            ingest_rule=self.plan.ingest_rule,
+            licence=card.licence,
+            macro=card.macro,
+            pixels=card.pixels,
+            failed=[FailedImage(id=f.id, reason=f.reason) for f in self.store.failures],
+            notes=notes,
+        )
+
+
+def _used(outcome: Outcome, definitions: Mapping[str, Definition]) -> dict[str, Definition]:
+    used = {metric.definition for metric in outcome.metrics}
+    return {d.id: d for d in definitions.values() if d.id in used}
+
+
+def _not_applicable(reason: str) -> Outcome:
+    import pandas as pd
+
+    return Outcome(
+        metrics=[], per_image=pd.DataFrame(), status="not-applicable", status_reason=reason
+    )

@@ -1,0 +1,199 @@
+"""Tokenizers by name: which are registered, what a user's reference means, and building it.
+
+A reference is `name`, `name@variant` or `package.module:factory`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .entries import TokenizerEntry, Variant
+from .errors import UsageError
+from .file_hashes import file_sha256
+from .files import hash_value
+from .inputs import read_config
+from .registry import by_name, load_target, plugins, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .protocol import Tokenizer
+
+_CATALOGUES = ("medbench.tokenizers.catalogue", "medbench.baselines.catalogue")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerChoice:
+    """A tokenizer as a user asked for it, before it is built.
+
+    `config` and `weights` are what the user gave, or None for the variant's own.
+    """
+
+    entry: TokenizerEntry
+    variant: str
+    config: Mapping[str, Any] | None = None
+    weights: Path | None = None
+
+    @property
+    def full_name(self) -> str:
+        """`name@variant`."""
+        return f"{self.entry.name}@{self.variant}"
+
+    @property
+    def declared(self) -> Variant | None:
+        """The catalogue's variant; None where the user brought config or weights."""
+        return self.entry.variants.get(self.variant)
+
+
+@cache
+def tokenizer_entries() -> dict[str, TokenizerEntry]:
+    """All registered tokenizers by name, built-in ones first."""
+    entries = [e for path in _CATALOGUES for e in importlib.import_module(path).ENTRIES]
+    entries += [_third_party_tokenizer(name, *rest) for name, *rest in plugins("tokenizers")]
+    return by_name("tokenizer", entries)
+
+
+def _third_party_tokenizer(name: str, target: str, origin: str) -> TokenizerEntry:
+    return TokenizerEntry(
+        name=name,
+        target=target,
+        kind="discrete",
+        default_variant="default",
+        summary=f"third party: {target}",
+        variants={"default": Variant(summary="as its package builds it")},
+        origin=origin,
+    )
+
+
+def choose_tokenizer(
+    reference: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
+    label: str | None = None,
+) -> TokenizerChoice:
+    """Resolve `name`, `name@variant` or `package.module:factory` without importing its code.
+
+    With `weights` or `config` the variant is `label`, by default the first eight digits of the
+    weights' (or else the configuration's) hash.
+    """
+    if ":" in reference:
+        target, _, variant = reference.partition("@")
+        entry = _direct_entry(target)
+    else:
+        name, _, variant = reference.partition("@")
+        entries = tokenizer_entries()
+        aliases = {alias: e.name for e in entries.values() for alias in e.aliases}
+        entry = entries.get(aliases.get(name, name))
+        if entry is None:
+            names = [*entries, *aliases]
+            raise unknown("tokenizer", name, names, listing="medbench list tokenizers")
+    if weights is None and config is None:
+        if label is not None:
+            message = "--label names a variant of your own: it goes with --weights or --config"
+            raise UsageError(message)
+        return _registered_variant(entry, variant or entry.default_variant)
+    if variant and variant not in entry.variants:
+        raise unknown("variant", variant, entry.variants, listing="medbench list tokenizers")
+    base = entry.variants.get(variant) if variant else None
+    if config is None and base is not None:
+        config = base.config
+    own = label or (file_sha256(weights) if weights is not None else hash_value(config))[:8]
+    if own in entry.variants:
+        message = f"--label {own!r} is a published variant of {entry.name}: choose another label"
+        raise UsageError(message)
+    return TokenizerChoice(entry, own, config=config, weights=weights)
+
+
+def _direct_entry(target: str) -> TokenizerEntry:
+    entry = _third_party_tokenizer(target.replace(":", "."), target, "command line")
+    return replace(entry, summary=f"from {target}")
+
+
+def _registered_variant(entry: TokenizerEntry, variant: str) -> TokenizerChoice:
+    if variant in entry.variants:
+        return TokenizerChoice(entry, variant)
+    if entry.free_variant is None:
+        raise unknown(
+            f"variant of {entry.name}", variant, entry.variants, listing="medbench list tokenizers"
+        )
+    return TokenizerChoice(entry, variant, config={"budget_bits": _budget(entry, variant)})
+
+
+def _budget(entry: TokenizerEntry, variant: str) -> int:
+    """Bits per image that a codec's free variant stands for."""
+    if variant.isdecimal() and int(variant) > 0:
+        return int(variant)
+    try:
+        choice = choose_tokenizer(variant)
+    except UsageError as error:
+        message = f"{entry.name}@{variant}: expected {entry.free_variant}. {error}"
+        raise UsageError(message) from error
+    declared = choice.declared
+    if declared is None or declared.bits_per_image is None:
+        message = f"{entry.name}@{variant}: {choice.full_name} declares no bits per image"
+        raise UsageError(message)
+    return int(declared.bits_per_image)
+
+
+def weights_path(choice: TokenizerChoice) -> Path | None:
+    """Where the weights of a choice lie; None where it has none.
+
+    Raises:
+        MissingPrerequisite: they are declared and not on this machine.
+    """
+    if choice.weights is not None:
+        return choice.weights
+    source = choice.declared.weights if choice.declared else None
+    if source is None:
+        return None
+    from .locate import locate
+
+    return locate(source, tokenizer=choice.full_name)
+
+
+def build_tokenizer(choice: TokenizerChoice, *, device: str = "cpu") -> Tokenizer:
+    """Build what was chosen, with its weights, on `device`."""
+    config = choice.config
+    if config is None and choice.declared is not None:
+        config = choice.declared.config
+    factory = load_target(choice.entry.target)
+    return factory(
+        variant=choice.variant, config=config, weights=weights_path(choice), device=device
+    )
+
+
+def load_tokenizer(
+    name: str,
+    *,
+    config: Mapping[str, Any] | str | Path | None = None,
+    weights: Mapping[str, Tensor] | str | Path | None = None,
+    device: str = "cpu",
+) -> Tokenizer:
+    """Build a tokenizer by its registered name.
+
+    Args:
+        name: `name`, `name@variant` or `package.module:factory`.
+        config: a mapping (or the path of a JSON file) in the upstream constructor's own terms.
+        weights: a path, or a state dict in the upstream checkpoint's own keys.
+        device: torch device.
+
+    Raises:
+        UsageError: unknown name, or a configuration or checkpoint that does not fit.
+        MissingPrerequisite: the variant's weights are not on this machine.
+    """
+    if isinstance(config, str | Path):
+        config = read_config(Path(config))
+    if weights is None and config is None:
+        return build_tokenizer(choose_tokenizer(name), device=device)
+    if isinstance(weights, Mapping):
+        entry = choose_tokenizer(name).entry
+        factory = load_target(entry.target)
+        return factory(variant="custom", config=config, weights=weights, device=device)
+    path = Path(weights) if weights is not None else None
+    return build_tokenizer(choose_tokenizer(name, config=config, weights=path), device=device)
