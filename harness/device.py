@@ -38,18 +38,22 @@ def choose_device(requested: str | None) -> str:
     return str(device)
 
 
+_REPEATABLE = (
+    (torch.backends.cuda.matmul, "allow_tf32", False),
+    (torch.backends.cudnn, "allow_tf32", False),
+    (torch.backends.cudnn, "deterministic", True),
+    (torch.backends.cudnn, "benchmark", False),
+)
+
+
 @contextlib.contextmanager
 def repeatable_arithmetic() -> Iterator[None]:
     """Float32 without TF32 and without algorithm search, restored afterwards."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
-    matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = (
-        False,
-        False,
-        True,
-        False,
-    )
+    before = [getattr(place, name) for place, name, _ in _REPEATABLE]
+    for place, name, value in _REPEATABLE:
+        setattr(place, name, value)
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+        for (place, name, _), value in zip(_REPEATABLE, before, strict=True):
+            setattr(place, name, value)

@@ -116,10 +116,11 @@ def read_rows(table: Path) -> list[dict[str, Any]]:
         message = f"{table}: no rows"
         raise UsageError(message)
     known = [column for column in (*_REQUIRED, *_OPTIONAL) if column in frame.columns]
-    frame = frame[known].astype(object).where(frame[known].notna(), None)
+    cells = frame[known].astype(object)
+    cells = cells.where(cells.notna(), None)
     return [
-        {str(key): (None if value == "" else value) for key, value in row.items()}
-        for row in frame.to_dict("records")
+        {name: (None if value == "" else value) for name, value in zip(known, row, strict=True)}
+        for row in cells.itertuples(index=False, name=None)
     ]
 
 

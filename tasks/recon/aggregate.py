@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Aggregator:
     def add(self, name: str, group: str, found: Found | str) -> None:
         """Append a value, or (given a text) its absence with that reason."""
         facts, definition = METRICS[name], self.definitions[name]
-        shared = {
+        shared: dict[str, Any] = {
             "name": name,
             "group": group,
             "unit": facts.unit,
