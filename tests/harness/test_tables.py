@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medbench.harness.record import Metric, Record
+from medbench.harness.tables import markdown_table, rate, reasons, run_report, shown
+
+TEMPLATE = Path(__file__).parent.parent / "records" / "v1_recon.json"
+
+
+@pytest.fixture
+def record() -> Record:
+    return Record.model_validate_json(TEMPLATE.read_text())
+
+
+def test_values_have_the_vocabularys_digits_and_half_the_interval():
+    facts = {"name": "psnr", "group": "all", "n": 9, "direction": "higher"}
+    facts |= {"definition": "a", "definition_hash": "b"}
+    assert shown(Metric(value=31.4159, low=31.0, high=32.0, **facts)) == "31.42 ±0.50"
+    assert shown(Metric(value=31.4159, **facts)) == "31.42"
+    assert shown(Metric(value=None, reason="no weights", **facts)) == "–"
+    assert shown(None) == "–"
+
+
+def test_the_report_names_task_data_tokenizer_and_modalities(record):
+    text = run_report([record])
+    assert f"{record.task} on {record.dataset.id}" in text
+    assert record.full_name in text
+    for group in record.dataset.groups:
+        assert group in text
+
+
+def test_continuous_latents_are_marked_as_no_code(record):
+    data = json.loads(record.model_dump_json())
+    data["info"]["kind"] = "continuous"
+    name = "bits_per_pixel"
+    metric = next(m for m in data["metrics"] if m["name"] == "psnr") | {
+        "name": name,
+        "group": "all",
+        "value": 1.25,
+        "low": None,
+        "high": None,
+        "replicates": None,
+    }
+    data["metrics"] = [m for m in data["metrics"] if m["name"] != name] + [metric]
+    assert rate(Record.model_validate(data)) == "1.250*"
+
+
+def test_each_reason_is_said_once(record):
+    marked = record.model_copy(update={"status": "suspect", "status_reason": "why"})
+    assert reasons([marked, marked]).count(f"{record.full_name}: suspect: why") == 1
+
+
+def test_markdown_escapes_bars():
+    assert "a\\|b" in markdown_table([{"tokenizer": "a|b"}])
