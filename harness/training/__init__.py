@@ -1,0 +1,1 @@
+"""The training loop that every trainable model of medbench goes through, and its data."""

@@ -25,6 +25,7 @@ class Augmentation:
         blend: share of the crops that are mixed with a second one.
         grey: share that lose their colour.
         duotone: share that get two random colours, one for dark and one for light.
+        shift: share of the others whose colours are exchanged, made stronger or weaker, and moved.
         invert: share whose brightness is turned round.
         gamma: share with another gamma, up to e^±0.6.
         contrast: share with less (or a little more) contrast about a random level.
@@ -35,6 +36,7 @@ class Augmentation:
     blend: float = 0.12
     grey: float = 0.25
     duotone: float = 0.3
+    shift: float = 0.6
     invert: float = 0.12
     gamma: float = 0.4
     contrast: float = 0.4
@@ -124,7 +126,7 @@ def _repaint(
         if draw >= 0:
             dark, light = torch.rand(2, 3, 1, 1, generator=generator)
             image = dark + (light - dark) * image
-    elif _uniform(generator) < 0.6:
+    elif _uniform(generator) < augmentation.shift:
         image = image[torch.randperm(3, generator=generator)]
         grey = image.mean(dim=0, keepdim=True)
         image = grey + 2 * _uniform(generator) * (image - grey)

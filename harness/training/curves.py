@@ -18,7 +18,8 @@ class Curve:
     """Collects readings of steps and appends their means to a JSON-lines file.
 
     Args:
-        path: the file, or None to write nothing; lines of steps that are about to be repeated are dropped from it.
+        path: the file; lines of steps that are about to be repeated are dropped from it. None
+            writes nothing.
         steps: steps of the whole run, for the time left.
         log_every: steps per line.
         first_step: where the run starts or resumes.

@@ -75,7 +75,7 @@ def test_a_state_that_would_run_code_is_refused(tmp_path) -> None:
             return (Path.touch, (tmp_path / "ran",))
 
     place = save_checkpoint(tmp_path, make(5))
-    (place / "state.pt").write_bytes(pickle.dumps(Evil()))
+    (place / "state.pt").write_bytes(pickle.dumps(Evil(), protocol=2))
     with pytest.raises(UsageError, match=r"state\.pt"):
         load_latest(tmp_path)
     assert not (tmp_path / "ran").exists()
