@@ -95,16 +95,17 @@ def modality_rows(records: Iterable[Record], name: str) -> list[Row]:
 def reasons(records: Iterable[Record]) -> list[str]:
     """Why values are absent and rows are not `ok`, each said once."""
     said: dict[str, None] = {}
+    absent: dict[str, dict[str, None]] = {}
     for record in records:
         if record.status_reason:
             said[f"{record.full_name}: {record.status}: {record.status_reason}"] = None
         for metric in record.metrics:
-            ranked = METRICS[metric.name].ranked and metric.group in (POOLED, MACRO)
-            if metric.value is None and ranked and record.info.kind in ("discrete", "continuous"):
-                said[f"{METRICS[metric.name].title} ({metric.group}): {metric.reason}"] = None
+            overall_one = metric.value is None and metric.group in (POOLED, MACRO)
+            if overall_one and record.info.kind in ("discrete", "continuous"):
+                absent.setdefault(str(metric.reason), {})[METRICS[metric.name].title] = None
         for warning in record.warnings:
             said[f"{record.full_name}: {warning}"] = None
-    return list(said)
+    return [*said, *(f"{', '.join(titles)}: {reason}" for reason, titles in absent.items())]
 
 
 def text_table(rows: Sequence[Row]) -> str:
