@@ -9,13 +9,14 @@ last steps see whole images instead of crops, so that attention has met the benc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from ..harness.errors import UsageError
 from ..harness.training import parallel
 from ..harness.training.augment import Augmentation, CropSource
 from ..harness.training.pool import PoolSpec, open_pool
@@ -33,6 +34,7 @@ class ReconstructionPlan:
     Attributes:
         pools: where images come from.
         shares: how often each pool is drawn from.
+        augmentation: what happens to a crop.
         crop: side of the crops, pixels.
         batch_size: crops per batch.
         whole_from: step from which whole images of side `whole` are seen, as many per batch as
@@ -41,26 +43,49 @@ class ReconstructionPlan:
         quantise_from: step of the codebooks' initialisation.
         revive_until: step after which dead codes stay dead.
         revive_every: steps between revivals.
-        l1, l2, log_l2, coarse, structure: weights of the reconstruction terms, on images in
-            [-1, 1]: absolute and squared error, logarithm of an image's mean squared error (what
-            PSNR is made of), the same of 8x8 block means (colour and brightness), SSIM.
+        l1, l2, log_l2, coarse, chroma, structure: weights of the reconstruction terms, on images
+            in [-1, 1]: absolute and squared error; logarithm of an image's mean squared error
+            (what PSNR is made of), the same of 8x8 block means, and of the block means' colour
+            alone (an RGB error without its mean over the channels); SSIM.
+        chroma_from: step from which the colour term counts.
     """
 
     pools: tuple[PoolSpec, ...]
     shares: tuple[float, ...]
-    crop: int = 128
-    batch_size: int = 16
-    whole_from: int = 0
-    whole: int = 256
-    quantise_from: int = 0
-    revive_until: int = 0
-    revive_every: int = 50
-    l1: float = 0.2
-    l2: float = 1.0
-    log_l2: float = 0.1
-    coarse: float = 0.05
-    structure: float = 0.3
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation
+    crop: int
+    batch_size: int
+    whole: int
+    whole_from: int
+    quantise_from: int
+    revive_until: int
+    revive_every: int
+    l1: float
+    l2: float
+    log_l2: float
+    coarse: float
+    chroma: float
+    structure: float
+    chroma_from: int
+
+    @classmethod
+    def from_mapping(cls, terms: Mapping[str, Any]) -> ReconstructionPlan:
+        """Read a plan from a configuration file; every field must be given.
+
+        Raises:
+            UsageError: a field is unknown, missing or of the wrong kind.
+        """
+        try:
+            values = dict(terms)
+            values["pools"] = tuple(PoolSpec(**spec) for spec in values["pools"])
+            values["shares"] = tuple(values["shares"])
+            augmentation = dict(values["augmentation"])
+            augmentation["zoom"] = tuple(augmentation["zoom"])
+            values["augmentation"] = Augmentation(**augmentation)
+            return cls(**values)
+        except (TypeError, KeyError, ValueError) as error:
+            message = f"the training plan is incomplete or has an unknown field: {error}"
+            raise UsageError(message) from error
 
 
 _FLOOR = 5e-4
@@ -110,11 +135,15 @@ class ReconstructionRecipe:
         plan, error = self.plan, output.rec - images
         squared = error.square().flatten(1).mean(dim=1)
         blocks = F.avg_pool2d(error, 8).square().flatten(1).mean(dim=1)
+        colour = error - error.mean(dim=1, keepdim=True)
+        tints = F.avg_pool2d(colour, 8).square().flatten(1).mean(dim=1)
+        chroma = plan.chroma if step >= plan.chroma_from else 0.0
         terms = {
             "l1": plan.l1 * error.abs().mean(),
             "l2": plan.l2 * squared.mean(),
             "log_l2": plan.log_l2 * (squared + _FLOOR).log().mean(),
             "coarse": plan.coarse * (blocks + _FLOOR / 5).log().mean(),
+            "chroma": chroma * (tints + _FLOOR / 5).log().mean(),
             "structure": plan.structure * structure_loss(output.rec, images),
         }
         readings = {"psnr": -10 * (squared.detach() / 4 + 1e-8).log10().mean()}
@@ -248,16 +277,9 @@ def build(
         settings: of the run.
         work: folder for the image pools.
     """
-    plan = dict(config["plan"])
-    plan["pools"] = tuple(PoolSpec(**spec) for spec in plan["pools"])
-    plan["shares"] = tuple(plan["shares"])
-    augmentation = dict(plan.get("augmentation", {}))
-    if "zoom" in augmentation:
-        augmentation["zoom"] = tuple(augmentation["zoom"])
-    plan["augmentation"] = Augmentation(**augmentation)
     return ReconstructionRecipe(
         MedITokConfig.from_mapping(config["model"]),
-        ReconstructionPlan(**plan),
+        ReconstructionPlan.from_mapping(config["plan"]),
         work / "pools",
         seed=settings.seed,
         workers=max(settings.threads, 1),

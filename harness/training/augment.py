@@ -31,15 +31,15 @@ class Augmentation:
         contrast: share with less (or a little more) contrast about a random level.
     """
 
-    natural_scale: float = 0.5
-    zoom: tuple[float, float] = (0.5, 1.6)
-    blend: float = 0.12
-    grey: float = 0.25
-    duotone: float = 0.3
-    shift: float = 0.6
-    invert: float = 0.12
-    gamma: float = 0.4
-    contrast: float = 0.4
+    natural_scale: float
+    zoom: tuple[float, float]
+    blend: float
+    grey: float
+    duotone: float
+    shift: float
+    invert: float
+    gamma: float
+    contrast: float
 
 
 class CropSource:
@@ -86,7 +86,7 @@ class CropSource:
         window = min(full, round(side / zoom))
         image = images[_integer(len(images), generator)]
         top, left = (_integer(full - window + 1, generator) for _ in "yx")
-        pixels = np.ascontiguousarray(image[top : top + window, left : left + window])
+        pixels = image[top : top + window, left : left + window].copy()  # the map is read-only
         crop = torch.from_numpy(pixels).permute(2, 0, 1).float().div_(255)
         if window != side:
             size = (side, side)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
+def register(app: typer.Typer) -> None:
+    """Add the trainer's verb to the command line."""
+    app.command()(train)
+
+
 def train(
     preset: Annotated[str, typer.Argument(help="What to train, for instance meditok-tiny.")],
     output: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curve, weights.")],
@@ -31,11 +37,13 @@ def train(
     chosen = find_preset(preset)
     config = {"preset": preset, **read_config(chosen.config)}
     settings = read_settings(config["settings"])
+    config["settings"] = asdict(settings)
     if dry_run:
         typer.echo(json.dumps(config, indent=1))
         return
     weights = run(chosen.recipe, config, settings, output, resume=resume)
-    typer.echo(f"weights: {weights}")
+    if os.environ.get("RANK", "0") == "0":  # set by torchrun; one process speaks for all
+        typer.echo(f"weights: {weights}")
 
 
 def read_settings(values: Mapping[str, Any]) -> TrainingSettings:

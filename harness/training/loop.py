@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import UsageError
@@ -157,6 +158,8 @@ class Trainer:
                 self.recipe.model.parameters(), settings.gradient_clip
             )
             sums["gradient_norm"] = float(norm)
+            if not math.isfinite(sums["gradient_norm"]):
+                raise NonFiniteLoss(self._non_finite("the gradient's norm", float(norm), step))
         self.optimiser.step()
         self.recipe.after_step(step, _generator(settings.seed, step, settings.batches_per_step))
         if self.average is not None:
@@ -171,14 +174,16 @@ class Trainer:
         for name, value in {**losses.terms, **losses.readings}.items():
             number = float(value.detach())
             if not math.isfinite(number):
-                message = (
-                    f"{name} is {number} at step {step}. The last checkpoint in {self.checkpoints} "
-                    "is kept; lower the learning rate or look at the data of this step."
-                )
-                raise NonFiniteLoss(message)
+                raise NonFiniteLoss(self._non_finite(name, number, step))
             sums[name] = sums.get(name, 0.0) + share * parallel.world_size() * number
         torch.stack(list(losses.terms.values())).sum().mul(share).backward()
         return losses.images
+
+    def _non_finite(self, name: str, value: float, step: int) -> str:
+        return (
+            f"{name} is {value} at step {step}. The last checkpoint in {self.checkpoints} is "
+            "kept; lower the learning rate or look at the data of this step."
+        )
 
     def _save(self, curve: Curve) -> None:
         save_checkpoint(
@@ -199,7 +204,5 @@ class Trainer:
 
 def _generator(seed: int, step: int, part: int) -> torch.Generator:
     """The random source of one batch: a function of its place in the run."""
-    import numpy as np
-
     words = np.random.SeedSequence([seed, step, part]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)

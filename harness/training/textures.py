@@ -9,14 +9,15 @@ and lettering, and layers of these. Learning from such processes transfers to re
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-Field = NDArray[np.float32]
-"""float32 (H, W) or (H, W, 3)."""
+Field = NDArray[np.floating[Any]]
+"""Floating-point (H, W) or (H, W, 3)."""
 
 _LETTERS = "ABCDEFGHKLMNPRSTUVXYZ0123456789 .:/-+%"
 

@@ -13,14 +13,16 @@ from medbench.harness.training.recipe import StepLosses
 class ToyRecipe:
     """Fits a small network to noise, and remembers a number from step to step."""
 
-    def __init__(self, *, stop_at: int | None = None, nan_at: int | None = None) -> None:
+    def __init__(
+        self, *, stop_at: int | None = None, nan_at: int | None = None, break_at: int | None = None
+    ) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(3)
             self.model = nn.Sequential(
                 nn.Linear(6, 16), nn.GELU(), nn.LayerNorm(16), nn.Linear(16, 6)
             )
         self.memory = 0.0
-        self.stop_at, self.nan_at = stop_at, nan_at
+        self.stop_at, self.nan_at, self.break_at = stop_at, nan_at, break_at
 
     def before_step(self, step: int) -> None:
         if step == self.stop_at:
@@ -31,6 +33,8 @@ class ToyRecipe:
         error = (self.model(x) - x).square().mean()
         if step == self.nan_at:
             error = error * float("nan")
+        if step == self.break_at:  # a finite loss with an infinite slope
+            error = error + (0 * error).sqrt()
         memory = torch.tensor(self.memory)
         return StepLosses({"error": error, "pull": 0.01 * memory * error}, {"memory": memory}, 8)
 

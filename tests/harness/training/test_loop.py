@@ -68,7 +68,7 @@ def test_a_checkpoint_behind_the_curve_repeats_its_steps_without_doubling_lines(
     assert curve_of(place) == curve_of(tmp_path / "whole")
 
 
-def test_one_batch_or_its_halves_accumulated_descend_the_same_loss(tmp_path, toy_recipe) -> None:
+def test_training_lowers_the_loss_and_writes_a_line_every_few_steps(tmp_path, toy_recipe) -> None:
     first = curve_of_run(
         tmp_path / "a", toy_recipe, settings(steps=60, ema_decay=0.0, log_every=20)
     )
@@ -81,9 +81,15 @@ def curve_of_run(folder: Path, recipe, chosen: TrainingSettings) -> list[dict]:
     return curve_of(folder)
 
 
-def test_a_nan_stops_the_run_and_keeps_the_checkpoint_before(tmp_path, toy_recipe) -> None:
-    with pytest.raises(NonFiniteLoss, match="error is nan at step 4"):
-        Trainer(toy_recipe(nan_at=4), settings(), tmp_path, config=CONFIG).run()
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [({"nan_at": 4}, "error is nan at step 4"), ({"break_at": 4}, "norm is nan at step 4")],
+)
+def test_a_nan_stops_the_run_and_keeps_the_checkpoint_before(
+    tmp_path, toy_recipe, fault, message
+) -> None:
+    with pytest.raises(NonFiniteLoss, match=message):
+        Trainer(toy_recipe(**fault), settings(), tmp_path, config=CONFIG).run()
     kept = load_latest(tmp_path / "checkpoints")
     assert kept is not None
     assert kept.step == 4

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from medbench.harness.errors import UsageError
 from medbench.harness.training import loop
 from medbench.harness.training.loop import Trainer
 from medbench.harness.training.settings import TrainingSettings
-from safetensors.torch import load_file
 
 SETTINGS = TrainingSettings(
     steps=20, learning_rate=1e-2, warmup_steps=2, batches_per_step=2, gradient_clip=1.0
@@ -46,9 +47,7 @@ def test_two_processes_train_as_one_does_with_the_same_batches(tmp_path, toy_rec
             torch.testing.assert_close(together[name], value, rtol=1e-5, atol=1e-7)
 
 
-def test_batches_that_processes_cannot_share_are_refused(
-    tmp_path, toy_recipe, monkeypatch
-) -> None:
+def test_batches_that_processes_cannot_share_are_refused(tmp_path, toy_recipe, monkeypatch) -> None:
     monkeypatch.setattr(loop.parallel, "world_size", lambda: 3)
     with pytest.raises(UsageError, match="cannot be shared"):
         Trainer(toy_recipe(), SETTINGS, tmp_path, config={})

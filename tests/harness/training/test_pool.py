@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from medbench.harness.datasets.medsynth import MODALITIES, generate
 from medbench.harness.errors import UsageError
 from medbench.harness.training.pool import PoolSpec, open_pool, paint

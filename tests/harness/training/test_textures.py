@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from medbench.harness.training.textures import texture
 
 
@@ -15,7 +16,9 @@ def test_an_image_is_a_pure_function_of_its_generator(seed) -> None:
 
 
 def test_images_differ_in_content_colour_and_brightness() -> None:
-    images = np.stack([texture(np.random.default_rng(seed), 48) for seed in range(40)]).astype(float)
+    images = np.stack([texture(np.random.default_rng(seed), 48) for seed in range(40)]).astype(
+        float
+    )
     brightness = images.mean(axis=(1, 2, 3))
     detail = images.std(axis=(1, 2)).mean(axis=1)
     colour = np.ptp(images, axis=3).mean(axis=(1, 2))

@@ -7,11 +7,12 @@ import sys
 import pytest
 import typer
 import yaml
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
 from medbench.harness.errors import UsageError
 from medbench.harness.training import cli, presets
 from medbench.harness.training.presets import PRESETS, Preset, find_preset, read_config
-from safetensors.torch import load_file
-from typer.testing import CliRunner
 
 SMALL = {
     "model": {
@@ -42,6 +43,24 @@ SMALL = {
         "quantise_from": 2,
         "revive_until": 6,
         "revive_every": 1,
+        "l1": 0.2,
+        "l2": 1.0,
+        "log_l2": 0.1,
+        "coarse": 0.05,
+        "chroma": 0.1,
+        "chroma_from": 3,
+        "structure": 0.3,
+        "augmentation": {
+            "natural_scale": 0.5,
+            "zoom": [0.5, 1.6],
+            "blend": 0.1,
+            "grey": 0.2,
+            "duotone": 0.3,
+            "shift": 0.5,
+            "invert": 0.1,
+            "gamma": 0.5,
+            "contrast": 0.5,
+        },
     },
 }
 
