@@ -1,8 +1,9 @@
-"""Comparators that need no weights, as the registry reads them. Imports no torch."""
+"""What tokenizers are compared with, as the registry reads it. Imports no torch."""
 
 from __future__ import annotations
 
 from ..harness.entries import TokenizerEntry, Variant
+from . import emu3_pumit_catalogue, taming_catalogue
 
 
 def _bound(name: str, summary: str) -> TokenizerEntry:
@@ -34,4 +35,6 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
     _codec("jpeg", "codec: baseline JPEG at a bit budget per image"),
     _codec("webp", "codec: lossy WebP at a bit budget per image"),
     _codec("avif", "codec: AVIF at a bit budget per image"),
+    *taming_catalogue.ENTRIES,
+    *emu3_pumit_catalogue.ENTRIES,
 )

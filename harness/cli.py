@@ -212,13 +212,15 @@ def weights_fetch(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Download the weights of one tokenizer; source, licence and size are shown first."""
-    from .entries import HubFile
+    from .entries import HubFile, ManualFile
     from .tokenizer_registry import choose_tokenizer
 
     choice = choose_tokenizer(tokenizer)
     source = choice.declared.weights if choice.declared else None
     if not isinstance(source, HubFile):
-        message = f"{choice.full_name} has no weights to download"
+        manual = isinstance(source, ManualFile)
+        why = f": download {source.place} by hand, then pass --weights PATH" if manual else ""
+        message = f"{choice.full_name} has no weights that this command could fetch{why}"
         raise UsageError(message)
     size = f"{source.size_bytes / 1e9:.2f} GB" if source.size_bytes else "size unknown"
     typer.echo(

@@ -137,7 +137,9 @@ def _weights() -> list[Finding]:
             continue
         size = f"{row['size_bytes'] / 1e9:.2f} GB" if row["size_bytes"] else "size unknown"
         detail = f"{row['source']}, {size}, licence {row['licence']}"
-        remedy = f"medbench weights fetch {row['tokenizer']}"
+        by_hand = row["source"].startswith("by hand: ")
+        fetch = f"medbench weights fetch {row['tokenizer']}"
+        remedy = f"{row['source']}, then --weights PATH" if by_hand else fetch
         findings.append(Finding("weights", row["tokenizer"], "missing", detail, remedy))
     findings.append(_inception())
     return findings

@@ -37,13 +37,25 @@ class PackagedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ManualFile:
+    """Published weights that no hub holds: the user downloads them and names the path."""
+
+    place: str
+    """Where they are published, in words."""
+    licence: str = "unknown"
+
+
+Weights = HubFile | PackagedFile | ManualFile
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """One named configuration of a tokenizer, with the weights that belong to it."""
 
     summary: str
     config: Mapping[str, Any] | None = None
     """In the upstream constructor's own terms."""
-    weights: HubFile | PackagedFile | None = None
+    weights: Weights | None = None
     bits_per_image: float | None = None
     """Nominal, at the benchmark's resolution."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .entries import HubFile, PackagedFile, TokenizerEntry, Variant
+from .entries import ManualFile, PackagedFile, TokenizerEntry, Variant, Weights
 from .errors import MedbenchError
 from .registry import dataset_entries, task_entries
 from .tokenizer_registry import choose_tokenizer, tokenizer_entries, weights_path
@@ -109,7 +109,7 @@ def weights_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def _source(weights: HubFile | PackagedFile) -> dict[str, Any]:
+def _source(weights: Weights) -> dict[str, Any]:
     if isinstance(weights, PackagedFile):
         size = weights.path.stat().st_size if weights.path.is_file() else None
         return {
@@ -118,6 +118,14 @@ def _source(weights: HubFile | PackagedFile) -> dict[str, Any]:
             "sha256": weights.sha256,
             "licence": weights.licence,
             "size_bytes": size,
+        }
+    if isinstance(weights, ManualFile):
+        return {
+            "source": f"by hand: {weights.place}",
+            "revision": None,
+            "sha256": None,
+            "licence": weights.licence,
+            "size_bytes": None,
         }
     return {
         "source": f"{weights.repository}/{weights.filename}",

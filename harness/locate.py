@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .entries import HubFile, PackagedFile
+from .entries import HubFile, ManualFile, PackagedFile, Weights
 from .errors import MissingPrerequisite, UsageError
 from .file_hashes import file_sha256
 from .locations import weights_root
 
 
-def locate(source: HubFile | PackagedFile, *, tokenizer: str, offline: bool = False) -> Path:
+def locate(source: Weights, *, tokenizer: str, offline: bool = False) -> Path:
     """The weights file of a tokenizer, checked against its SHA-256 where that is pinned.
 
     Args:
@@ -28,6 +28,12 @@ def locate(source: HubFile | PackagedFile, *, tokenizer: str, offline: bool = Fa
     """
     if isinstance(source, PackagedFile):
         return _packaged(source, tokenizer=tokenizer)
+    if isinstance(source, ManualFile):
+        message = (
+            f"{tokenizer}: its weights are on no hub. Download {source.place} "
+            f"(licence: {source.licence}) and pass --weights PATH."
+        )
+        raise MissingPrerequisite(message)
     looked_at = hub_places(source)
     for path in looked_at:
         if path.is_file():

@@ -131,7 +131,8 @@ class Aggregator:
     def _macro_distance(self, name: str, intervals: Mapping[str, Interval]) -> None:
         missing = [group for group in self.plan.groups if group not in intervals]
         if missing:
-            self.add(name, MACRO, f"a mean over modalities needs all; absent: {', '.join(missing)}")
+            which = ", ".join(missing) if intervals.keys() - {POOLED} else "all of them"
+            self.add(name, MACRO, f"too few images for a mean over modalities in {which}")
             return
         parts = [intervals[group] for group in self.plan.groups]
         deficient = [m for m in self.metrics if m.name == name and "rank-deficient" in m.flags]

@@ -55,9 +55,7 @@ def test_the_environment_fits_the_record():
     ["https://user:pa55word@host/x", "https://host/x?token=pa55word", "hf_pa55wordpa55word"],
 )
 def test_commands_are_kept_without_credentials(monkeypatch, secret):
-    monkeypatch.setattr(
-        sys, "argv", ["/usr/bin/medbench", "run", "--dataset", secret, "--x", "a b"]
-    )
+    monkeypatch.setattr(sys, "argv", ["/bin/medbench", "run", "--dataset", secret, "--x", "a b"])
     line = command_line()
     assert "pa55word" not in line
     assert line.startswith("medbench run --dataset ")

@@ -1,0 +1,154 @@
+"""Emu3's vision tokenizer (Wang et al. 2024, arXiv:2409.18869) as the harness speaks to it.
+
+Upstream's own preprocessing would enlarge a 256-pixel image to 512; here it is encoded as it is,
+at 32 × 32 positions. The reconstruction is the decoder's own output, not clamped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..harness.errors import UsageError
+from ..harness.image_batch import check_images
+from ..harness.locate import locate
+from ..harness.protocol import Encoding, TokenizerInfo
+from ..harness.weights import load_into
+from ..tokenizers.meditok_network import Provenance, read_checkpoint
+from .emu3_config import OFFICIAL_CONFIG, Emu3Config
+from .emu3_model import Emu3Model
+from .emu3_pumit_catalogue import EMU3_ENTRY
+from .single_codebook import checked_grid
+from .taming_adapter import checked_latents, network_images, protocol_images, tokens
+from .taming_config import BENCHMARK_SIDE
+
+_UPSTREAM = "https://github.com/baaivision/Emu3 (network at commit f6ea9aa)"
+_OFFICIAL = Provenance(
+    training_data="not disclosed",
+    weights_licence="Apache-2.0",
+    code_licence="Apache-2.0",
+    source=f"{_UPSTREAM}; weights BAAI/Emu3-VisionTokenizer, model.safetensors",
+)
+_OWN_WEIGHTS = Provenance(
+    training_data="not disclosed",
+    weights_licence="unknown",
+    code_licence="Apache-2.0",
+    source=f"{_UPSTREAM}; configuration or weights given by the user",
+)
+
+
+class Emu3VQ:
+    """An Emu3 tokenizer behind the `Tokenizer` protocol.
+
+    Args:
+        model: the network with its weights; it is put in evaluation mode.
+        info: what records repeat.
+    """
+
+    def __init__(self, model: Emu3Model, info: TokenizerInfo) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.info = info
+        self._device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Encoding:
+        """float32 (B, 3, H, H) in [0, 1] -> indices (B, 1, L) and codes in place (B, D, h, w)."""
+        indices = self.model.quantize.encode(self._latent(images))
+        return Encoding(indices.flatten(1).unsqueeze(1), self.model.quantize.look_up(indices))
+
+    @torch.no_grad()
+    def decode(self, encoding: Encoding) -> Tensor:
+        """Indices, or without them quantised latents -> float32 (B, 3, H, H), not clamped.
+
+        Raises:
+            UsageError: neither is given, or shape, kind or range is wrong.
+        """
+        if encoding.indices is not None:
+            indices = checked_grid(encoding.indices, self.info).to(self._device)
+            latent = self.model.quantize.look_up(indices)
+        else:
+            latent = checked_latents(encoding.latents, self.info).to(self._device)
+        return protocol_images(self.model.decode_latent(latent)[:, 0])
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """float32 (B, 3, H, H) -> the code of each cell (B, L, D)."""
+        indices = self.model.quantize.encode(self._latent(images))
+        return tokens(self.model.quantize.look_up(indices))
+
+    @torch.no_grad()
+    def continuous(self, images: Tensor) -> Tensor:
+        """float32 (B, 3, H, H) -> the latent before quantisation (B, L, D)."""
+        return tokens(self._latent(images))
+
+    def _latent(self, images: Tensor) -> Tensor:
+        check_images(images, tokenizer=self.info.full_name, size_multiple=self.info.size_multiple)
+        return self.model.encode_latent(network_images(images.to(self._device), 3))
+
+
+def build(
+    *,
+    variant: str,
+    config: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | Path | str | None = None,
+    device: str = "cpu",
+) -> Emu3VQ:
+    """An Emu3 tokenizer with weights.
+
+    Args:
+        variant: `official`, or a name for the user's own.
+        config: the terms of upstream's `Emu3VisionVQConfig`; None takes the published ones.
+        weights: a file, a state dict in upstream's keys, or None for the variant's own.
+        device: torch device.
+
+    Raises:
+        UsageError: configuration or checkpoint are wrong, or do not fit together.
+        MissingPrerequisite: the variant's weights are not on this machine.
+    """
+    name = f"emu3-vq@{variant}"
+    if weights is None:
+        declared = EMU3_ENTRY.variants.get(variant) if config is None else None
+        if declared is None or declared.weights is None:
+            message = (
+                f"{name}: no weights were given, and random ones measure nothing. Pass --weights "
+                "PATH, or use emu3-vq@official without --config."
+            )
+            raise UsageError(message)
+        weights = locate(declared.weights, tokenizer=name)
+    checkpoint = read_checkpoint(weights, name=name)
+    parsed = Emu3Config.from_mapping(OFFICIAL_CONFIG if config is None else config)
+    with torch.device("meta"):  # nothing is drawn or allocated that is replaced anyway
+        model = Emu3Model(parsed)
+    load_into(model, checkpoint.state, name=name)
+    info = _describe(model, variant, weights_sha256=checkpoint.sha256)
+    return Emu3VQ(model.to(device), info)
+
+
+def _describe(model: Emu3Model, variant: str, *, weights_sha256: str | None) -> TokenizerInfo:
+    config, trunk = model.config, model.config.trunk
+    provenance = _OFFICIAL if variant in EMU3_ENTRY.variants else _OWN_WEIGHTS
+    return TokenizerInfo(
+        name="emu3-vq",
+        variant=variant,
+        kind="discrete",
+        resolution=BENCHMARK_SIDE,
+        size_multiple=trunk.downsample,
+        downsample=trunk.downsample,
+        layout="raster",
+        codebooks=1,
+        codebook_size=config.codebook_size,
+        positions=trunk.cells,
+        latent_dims=trunk.z_channels,
+        feature_dims=trunk.z_channels,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        weights_sha256=weights_sha256,
+        training_data=provenance.training_data,
+        code_licence=provenance.code_licence,
+        weights_licence=provenance.weights_licence,
+        source=provenance.source,
+        bits_per_image=config.bits_per_image,
+    )

@@ -1,0 +1,74 @@
+"""Emu3's vision tokenizer and PUMIT, as the registry reads them. Imports no torch."""
+
+from __future__ import annotations
+
+from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
+from .emu3_config import OFFICIAL_CONFIG as EMU3_CONFIG
+from .emu3_config import Emu3Config
+from .pumit_config import OFFICIAL_CONFIG as PUMIT_CONFIG
+from .pumit_config import PUMITConfig
+
+PUMIT_SOURCE = "https://github.com/function2-llx/PUMIT/releases/tag/v1"
+"""Where PUMIT's author publishes the checkpoint; the repository has no licence file."""
+
+EMU3_ENTRY = TokenizerEntry(
+    name="emu3-vq",
+    target="medbench.baselines.emu3:build",
+    kind="discrete",
+    default_variant="official",
+    summary="Emu3's vision tokenizer: 32768 codes on a convolutional grid, f8",
+    variants={
+        "official": Variant(
+            summary="the published network (271 M parameters) and weights",
+            config=EMU3_CONFIG,
+            weights=HubFile(
+                repository="BAAI/Emu3-VisionTokenizer",
+                filename="model.safetensors",
+                licence="Apache-2.0",
+                size_bytes=1_083_000_000,
+            ),
+            bits_per_image=Emu3Config.from_mapping(EMU3_CONFIG).bits_per_image,
+        ),
+    },
+    aliases=("emu3vq",),
+)
+
+_PUMIT = PUMITConfig.from_mapping(PUMIT_CONFIG)
+
+PUMIT_WEIGHTS = ManualFile(
+    f"the checkpoint of the simple, soft tokenizer from {PUMIT_SOURCE}", licence="none is given"
+)
+
+PUMIT_ENTRY = TokenizerEntry(
+    name="pumit",
+    target="medbench.baselines.pumit:build",
+    kind="continuous",
+    default_variant="official",
+    summary="PUMIT as published: each latent cell is a mixture of 1024 embeddings (not a code)",
+    variants={
+        "official": Variant(
+            summary="simple, soft (34 M parameters)",
+            config=PUMIT_CONFIG,
+            weights=PUMIT_WEIGHTS,
+            bits_per_image=_PUMIT.soft_bits_per_image,
+        ),
+    },
+)
+
+PUMIT_HARD_ENTRY = TokenizerEntry(
+    name="pumit-hard",
+    target="medbench.baselines.pumit:build_hard",
+    kind="discrete",
+    default_variant="official",
+    summary="PUMIT with the most probable embedding in each cell: 256 codes of 1024",
+    variants={
+        "official": Variant(
+            summary="simple, soft, read hard (34 M parameters)",
+            config=PUMIT_CONFIG,
+            weights=PUMIT_WEIGHTS,
+            bits_per_image=_PUMIT.hard_bits_per_image,
+        ),
+    },
+)
+
+ENTRIES: tuple[TokenizerEntry, ...] = (EMU3_ENTRY, PUMIT_ENTRY, PUMIT_HARD_ENTRY)

@@ -1,0 +1,133 @@
+"""VQGAN and MedVAE as the registry reads them. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
+from .taming_config import MedVAEConfig, VQGANConfig
+
+VQGAN_F8_CONFIG: dict[str, Any] = {
+    "embed_dim": 4,
+    "n_embed": 16384,
+    "ddconfig": {
+        "double_z": False,
+        "z_channels": 4,
+        "resolution": 256,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 128,
+        "ch_mult": [1, 2, 2, 4],
+        "num_res_blocks": 2,
+        "attn_resolutions": [32],
+        "dropout": 0.0,
+    },
+}
+"""OpenImages, f8, 16384 codes, in upstream's terms."""
+
+VQGAN_F16_CONFIG: dict[str, Any] = {
+    "embed_dim": 256,
+    "n_embed": 16384,
+    "ddconfig": VQGAN_F8_CONFIG["ddconfig"]
+    | {"z_channels": 256, "ch_mult": [1, 1, 2, 2, 4], "attn_resolutions": [16]},
+}
+"""ImageNet, f16, 16384 codes."""
+
+VQGAN_SOURCES: dict[str, str] = {
+    "official": "the archive https://ommer-lab.com/files/latent-diffusion/vq-f8.zip",
+    "imagenet-f16": "the checkpoint 'VQGAN ImageNet (f=16), 16384' from the table in "
+    "https://github.com/CompVis/taming-transformers#overview-of-pretrained-models",
+}
+"""Where the files lie that are on no hub, by variant; they are fetched by hand."""
+
+
+def _medvae_config(channels: int, embed_dim: int, ch_mult: list[int]) -> dict[str, Any]:
+    return {
+        "embed_dim": embed_dim,
+        "ddconfig": {
+            "double_z": True,
+            "z_channels": embed_dim,
+            "resolution": 256,
+            "in_channels": channels,
+            "out_ch": channels,
+            "ch": 128,
+            "ch_mult": ch_mult,
+            "num_res_blocks": 2,
+            "attn_resolutions": [],
+            "dropout": 0.0,
+        },
+    }
+
+
+MEDVAE_8_1_CONFIG = _medvae_config(1, 1, [1, 2, 4, 4])
+MEDVAE_4_1_CONFIG = _medvae_config(1, 1, [1, 2, 4])
+MEDVAE_8_4_CONFIG = _medvae_config(3, 4, [1, 2, 4, 4]) | {"lora_rank": 4}
+MEDVAE_4_3_CONFIG = _medvae_config(3, 3, [1, 2, 4]) | {"lora_rank": 4}
+
+
+def _medvae_variant(
+    config: dict[str, Any], file: str, megabytes: int, *, passes: int = 1
+) -> Variant:
+    parsed = MedVAEConfig.from_mapping(config)
+    channels = {1: "one channel", 3: "three channels"}[parsed.trunk.in_channels]
+    return Variant(
+        summary=f"published {file}: f{parsed.trunk.downsample}, {channels}, "
+        f"{parsed.embed_dim}-channel latent",
+        config=config,
+        weights=HubFile(
+            repository="stanfordmimi/MedVAE",
+            filename=f"model_weights/{file}",
+            licence="MIT",
+            size_bytes=megabytes * 1_000_000,
+        ),
+        bits_per_image=parsed.bits_per_image(passes),
+    )
+
+
+ENTRIES: tuple[TokenizerEntry, ...] = (
+    TokenizerEntry(
+        name="vqgan",
+        target="medbench.baselines.vqgan:build",
+        kind="discrete",
+        default_variant="official",
+        summary="VQGAN (taming-transformers): one codebook on a convolutional grid",
+        variants={
+            "official": Variant(
+                summary="OpenImages, f8, 16384 codes",
+                config=VQGAN_F8_CONFIG,
+                weights=ManualFile(VQGAN_SOURCES["official"]),
+                bits_per_image=VQGANConfig.from_mapping(VQGAN_F8_CONFIG).bits_per_image,
+            ),
+            "imagenet-f16": Variant(
+                summary="ImageNet, f16, 16384 codes",
+                config=VQGAN_F16_CONFIG,
+                weights=ManualFile(VQGAN_SOURCES["imagenet-f16"]),
+                bits_per_image=VQGANConfig.from_mapping(VQGAN_F16_CONFIG).bits_per_image,
+            ),
+        },
+    ),
+    TokenizerEntry(
+        name="medvae",
+        target="medbench.baselines.medvae:build",
+        kind="continuous",
+        default_variant="official",
+        summary="MedVAE: continuous latent of a medical autoencoder; sees luma, answers in grey",
+        variants={
+            "official": _medvae_variant(MEDVAE_8_1_CONFIG, "vae_8x_1c_2D.ckpt", 335),
+            "4x-1c": _medvae_variant(MEDVAE_4_1_CONFIG, "vae_4x_1c_2D.ckpt", 221),
+            "8x-4c": _medvae_variant(MEDVAE_8_4_CONFIG, "vae_8x_4c_2D.ckpt", 338),
+            "4x-3c": _medvae_variant(MEDVAE_4_3_CONFIG, "vae_4x_3c_2D.ckpt", 224),
+        },
+    ),
+    TokenizerEntry(
+        name="medvae-rgb",
+        target="medbench.baselines.medvae:build_rgb",
+        kind="continuous",
+        default_variant="official",
+        summary="MedVAE on red, green and blue one after the other: three times the bits",
+        variants={
+            "official": _medvae_variant(MEDVAE_8_1_CONFIG, "vae_8x_1c_2D.ckpt", 335, passes=3),
+            "4x-1c": _medvae_variant(MEDVAE_4_1_CONFIG, "vae_4x_1c_2D.ckpt", 221, passes=3),
+        },
+    ),
+)

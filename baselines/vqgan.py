@@ -1,0 +1,183 @@
+"""VQGAN (Esser et al. 2021, arXiv:2012.09841) as the harness speaks to it.
+
+The published f8 archives hold no configuration; sizes are those that latent-diffusion and LlamaGen
+run them with. A `GumbelVQ` checkpoint is recognised by its projection.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..harness.errors import MissingPrerequisite, UsageError
+from ..harness.image_batch import check_images
+from ..harness.protocol import Encoding, TokenizerInfo
+from ..harness.weights import load_into
+from ..tokenizers.meditok_network import Provenance, read_checkpoint
+from .taming_adapter import (
+    DROPPED_KEYS,
+    checked_latents,
+    network_images,
+    protocol_images,
+    published_config,
+    tokens,
+)
+from .taming_catalogue import ENTRIES, VQGAN_SOURCES
+from .taming_config import BENCHMARK_SIDE, VQGANConfig
+from .vqgan_model import VQGANModel
+
+_ENTRY = next(entry for entry in ENTRIES if entry.name == "vqgan")
+_UPSTREAM = "https://github.com/CompVis/taming-transformers (network at commit 3ba01b2)"
+_GUMBEL_KEY = "quantize.proj.weight"
+_OWN_WEIGHTS = Provenance(
+    training_data="not disclosed",
+    weights_licence="unknown",
+    code_licence="MIT",
+    source=f"{_UPSTREAM}; weights given by the user",
+)
+
+
+class VQGAN:
+    """A VQGAN behind the `Tokenizer` protocol.
+
+    Args:
+        model: the network with its weights; it is put in evaluation mode.
+        info: what records repeat.
+    """
+
+    def __init__(self, model: VQGANModel, info: TokenizerInfo) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.info = info
+        self._device = next(model.parameters()).device
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Encoding:
+        """float32 (B, 3, H, H) in [0, 1] -> indices (B, 1, L) and codes in place (B, D, h, w)."""
+        indices = self.model.quantize.encode(self._latent(images))
+        return Encoding(indices.flatten(1).unsqueeze(1), self.model.quantize.look_up(indices))
+
+    @torch.no_grad()
+    def decode(self, encoding: Encoding) -> Tensor:
+        """Indices, or without them quantised latents -> float32 (B, 3, H, H), not clamped.
+
+        Raises:
+            UsageError: neither is given, or shape, kind or range is wrong.
+        """
+        if encoding.indices is not None:
+            latent = self.model.quantize.look_up(self._checked_grid(encoding.indices))
+        else:
+            latent = checked_latents(encoding.latents, self.info).to(self._device)
+        return protocol_images(self.model.decode_latent(latent))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """float32 (B, 3, H, H) -> the code of each cell (B, L, D)."""
+        indices = self.model.quantize.encode(self._latent(images))
+        return tokens(self.model.quantize.look_up(indices))
+
+    @torch.no_grad()
+    def continuous(self, images: Tensor) -> Tensor:
+        """float32 (B, 3, H, H) -> the latent before quantisation (B, L, D)."""
+        return tokens(self._latent(images))
+
+    def _latent(self, images: Tensor) -> Tensor:
+        check_images(images, tokenizer=self.info.full_name, size_multiple=self.info.size_multiple)
+        channels = self.model.config.trunk.in_channels
+        return self.model.encode_latent(network_images(images.to(self._device), channels))
+
+    def _checked_grid(self, indices: Tensor) -> Tensor:
+        """Indices as the protocol has them -> int64 (B, h, h)."""
+        name, size, shape = self.info.full_name, self.info.codebook_size, tuple(indices.shape)
+        if indices.dtype != torch.int64 or indices.ndim != 3 or shape[1] != 1:
+            message = f"{name}: indices must be int64 (B, 1, L), got {indices.dtype} {shape}"
+            raise UsageError(message)
+        side = math.isqrt(shape[2])
+        if not shape[0] or not side or side**2 != shape[2]:
+            message = (
+                f"{name}: L must be the cells of a square grid (h·h) and B at least 1: {shape}"
+            )
+            raise UsageError(message)
+        low, high = (int(value) for value in indices.aminmax())
+        if low < 0 or high >= size:
+            message = f"{name}: indices must be in 0 to {size - 1}, got {low} to {high}"
+            raise UsageError(message)
+        return indices.to(self._device).reshape(-1, side, side)
+
+
+def build(
+    *,
+    variant: str,
+    config: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | Path | str | None = None,
+    device: str = "cpu",
+) -> VQGAN:
+    """A VQGAN with weights.
+
+    Args:
+        variant: `official`, another published one, or a name for the user's own.
+        config: the terms of taming's `VQModel` or `GumbelVQ`; None takes the variant's, or for own
+            weights the published configuration with the checkpoint's outline.
+        weights: a file, or a state dict in upstream's keys. No published file lies on a hub.
+        device: torch device.
+
+    Raises:
+        UsageError: configuration or checkpoint are wrong, or do not fit together.
+        MissingPrerequisite: no weights were given; the message says where the published ones are.
+    """
+    name = f"vqgan@{variant}"
+    declared = _ENTRY.variants.get(variant)
+    if weights is None:
+        raise MissingPrerequisite(_absence(name, VQGAN_SOURCES.get(variant)))
+    checkpoint = read_checkpoint(weights, name=name)
+    if config is None:
+        config = declared.config if declared else None
+        config = config or published_config(checkpoint.state, (_ENTRY,), name=name)
+    parsed = VQGANConfig.from_mapping(config)
+    parsed = replace(parsed, gumbel=parsed.gumbel or _GUMBEL_KEY in checkpoint.state)
+    with torch.device("meta"):  # nothing is drawn or allocated that is replaced anyway
+        model = VQGANModel(parsed)
+    load_into(model, checkpoint.state, name=name, allow_unexpected=DROPPED_KEYS)
+    return VQGAN(model.to(device), describe(model, name, weights_sha256=checkpoint.sha256))
+
+
+def describe(model: VQGANModel, full_name: str, *, weights_sha256: str | None) -> TokenizerInfo:
+    """What records say of a network of this architecture; `full_name` is `name@variant`."""
+    config, trunk = model.config, model.config.trunk
+    name, _, variant = full_name.partition("@")
+    return TokenizerInfo(
+        name=name,
+        variant=variant,
+        kind="discrete",
+        resolution=BENCHMARK_SIDE,
+        size_multiple=trunk.downsample,
+        downsample=trunk.downsample,
+        layout="raster",
+        codebooks=1,
+        codebook_size=config.n_embed,
+        positions=trunk.cells,
+        latent_dims=config.embed_dim,
+        feature_dims=config.embed_dim,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        weights_sha256=weights_sha256,
+        colour="luma" if trunk.in_channels == 1 else "rgb",
+        training_data=_OWN_WEIGHTS.training_data,
+        code_licence=_OWN_WEIGHTS.code_licence,
+        weights_licence=_OWN_WEIGHTS.weights_licence,
+        source=_OWN_WEIGHTS.source,
+        bits_per_image=config.bits_per_image,
+    )
+
+
+def _absence(name: str, source: str | None) -> str:
+    official = VQGAN_SOURCES["official"]
+    where = f"Download {source}" if source else f"For the published f8 network download {official}"
+    return (
+        f"{name}: no weights were given, and its publisher has them on no hub, so "
+        f"`medbench weights fetch` cannot. {where}, unpack it and pass --weights PATH."
+    )
