@@ -201,7 +201,7 @@ class CellJob:
             metrics=outcome.metrics,
             status=status,
             status_reason=reason,
-            warnings=outcome.warnings,
+            warnings=[*self._data_warnings(), *outcome.warnings],
             clamped_fraction=outcome.clamped_fraction,
             timing=Timing(
                 encode_seconds=outcome.encode_seconds,
@@ -228,6 +228,11 @@ class CellJob:
         with atomic_writer(path) as file:
             outcome.per_image.to_parquet(file, index=False)
         return path.name, file_sha256(path)
+
+    def _data_warnings(self) -> list[str]:
+        """Marks of data that are not what their owner distributes."""
+        problems = self.dataset.card.known_problems
+        return [problem for problem in problems if problem.startswith("modified file")]
 
     def _dataset_facts(self) -> DatasetFacts:
         patients = {row.patient for row in self.store.rows if row.patient}

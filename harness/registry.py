@@ -122,7 +122,9 @@ def load_dataset(reference: str, *, data_root: Path | None = None) -> Dataset:
     name, _, rest = reference.partition(":")
     name, _, variant = name.partition("@")
     if name not in entries:
-        known = [n + (":PATH" if n in {"folder", "manifest"} else "") for n in entries]
+        known = [
+            n + (":PATH" if n in {"folder", "manifest", "dicom", "nifti"} else "") for n in entries
+        ]
         raise unknown("dataset", reference, known, listing="medbench list datasets")
     factory = load_target(entries[name].target)
     return factory(reference, argument=rest, variant=variant, data_root=data_root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..registry import Plugin
+from .medmnist_sets import MODALITY_OF
 
 _HERE = "medbench.harness.datasets"
 
@@ -11,4 +12,10 @@ ENTRIES = (
     Plugin("sample", f"{_HERE}.sample:build", "real images inside installed packages, embedded"),
     Plugin("folder", f"{_HERE}.folder:build", "folder:PATH, one directory per modality"),
     Plugin("manifest", f"{_HERE}.manifest:build", "manifest:FILE.csv or .parquet"),
+    Plugin("dicom", f"{_HERE}.dicom:build", "dicom:PATH, a DICOM file or a folder of them"),
+    Plugin("nifti", f"{_HERE}.nifti:build", "nifti@MODALITY:PATH, slices of NIfTI volumes"),
+    *(
+        Plugin(name, f"{_HERE}.medmnist:build", f"MedMNIST, {modality}; {name}@28, 64, 128, 224")
+        for name, modality in MODALITY_OF.items()
+    ),
 )

@@ -7,6 +7,7 @@ Columns: `path` (relative to the table or absolute) and `modality` are required;
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +54,20 @@ class ManifestDataset:
             patient=_text(row, "patient"),
             load_mask=partial(_read_mask, mask) if mask else None,
         )
+
+
+def _check_inside(table: Path, number: int, row: dict[str, Any]) -> None:
+    """Refuse a relative path that climbs out of the table's folder."""
+    for column in ("path", "mask"):
+        given = str(row.get(column) or "")
+        if Path(given).is_absolute():
+            continue
+        if Path(os.path.normpath(given)).parts[:1] == (os.pardir,):
+            message = (
+                f"{table}: row {number}: {column} {given!r} leaves the table's folder. "
+                "Move the file below it, or give the absolute path."
+            )
+            raise UsageError(message)
 
 
 def _text(row: dict[str, Any], column: str) -> str | None:
@@ -134,6 +149,8 @@ def build(
     if empty:
         message = f"{table}: row {empty}: path and modality must not be empty"
         raise UsageError(message)
+    for number, row in enumerate(rows, 2):
+        _check_inside(table, number, row)
     if variant:
         splits = sorted({str(row.get("split")) for row in rows})
         rows = [row for row in rows if row.get("split") == variant]

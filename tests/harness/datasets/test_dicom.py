@@ -197,3 +197,14 @@ def test_the_real_files_give_their_hounsfield_units(real_data):
     np.testing.assert_array_equal(grey(chosen), by_hand(frames[7].astype(float), *limits))
     pair = {item.id: grey(item) for item in items if "MR_small" in item.id}
     np.testing.assert_array_equal(*pair.values())
+
+
+def test_a_palette_gives_the_colours_it_names(tmp_path, rng):
+    pixels = rng.integers(0, 256, (16, 20), dtype=np.uint8)
+    ramps = [rng.permutation(256).astype(np.uint8) for _ in range(3)]
+    fields = {"PhotometricInterpretation": "PALETTE COLOR", "Modality": "US"}
+    for colour, ramp in zip(("Red", "Green", "Blue"), ramps, strict=True):
+        fields[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
+        fields[f"{colour}PaletteColorLookupTableData"] = ramp.tobytes()
+    rgb = make(write(tmp_path / "a.dcm", pixels, **fields)).items()[0].load().rgb
+    np.testing.assert_array_equal(rgb, np.stack([ramp[pixels] for ramp in ramps], axis=-1))

@@ -94,3 +94,19 @@ def test_a_wrong_window_is_refused(table, low):
     pd.DataFrame([row]).to_csv(table, index=False)
     with pytest.raises(UsageError, match="window_low"):
         make(table).items()
+
+
+@pytest.mark.parametrize("column", ["path", "mask"])
+def test_a_relative_path_that_leaves_the_folder_is_refused_with_its_row(table, column):
+    good = {"path": "ct/0.png", "modality": "ct", "mask": "ct/../ct/1.png"}
+    bad = good | {"path": "ct/1.png"} | {column: "ct/../../secret.png"}
+    pd.DataFrame([good, bad]).to_csv(table, index=False)
+    with pytest.raises(UsageError, match=rf"row 3: {column} .* leaves the table's folder"):
+        make(table)
+
+
+def test_an_absolute_path_is_read_wherever_it_lies(table, tmp_path_factory):
+    path = tmp_path_factory.mktemp("elsewhere") / "a.png"
+    Image.new("L", (20, 20), 9).save(path)
+    pd.DataFrame([{"path": path, "modality": "ct"}]).to_csv(table, index=False)
+    assert np.unique(ingest(make(table)).images).tolist() == [9]

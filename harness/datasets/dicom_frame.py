@@ -1,0 +1,161 @@
+"""One frame of a DICOM file as RGB uint8.
+
+Stored values are rescaled (PS3.3 C.11.1), windowed (C.11.2) and, for MONOCHROME1, inverted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MissingPrerequisite, UsageError
+from .images import MINIMUM_SIDE, Decoded, Window, grey_to_rgb
+
+CT_WINDOW = Window(-1000, 1000)
+"""Hounsfield units."""
+MR_PERCENTILES = (0.5, 99.5)
+"""Of one frame's values; MR intensities have no unit, so a fixed window would mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windowing:
+    """Which intensities are shown: a given window, the file's own, or the rule per modality."""
+
+    window: Window | None = None
+    from_file: bool = False
+
+
+def read_header(path: Path) -> Any:
+    """The data set without its pixels.
+
+    Raises:
+        UsageError: not a DICOM file.
+    """
+    return _read(path, stop_before_pixels=True)
+
+
+def _read(path: Path, *, stop_before_pixels: bool = False) -> Any:
+    from pydicom import dcmread
+
+    try:
+        return dcmread(path, stop_before_pixels=stop_before_pixels)
+    except Exception as error:  # pydicom raises many kinds on damaged files
+        message = f"{path}: not a readable DICOM file ({error})"
+        raise UsageError(message) from error
+
+
+def decode_frame(path: Path, frame: int, windowing: Windowing) -> Decoded:
+    """Read frame `frame` (from 0).
+
+    Raises:
+        MissingPrerequisite: no decoder for the file's transfer syntax is installed.
+        UsageError: no pixels, damaged pixels, or nothing says which intensities to show.
+    """
+    data = _read(path)
+    pixels = _pixels(path, data, frame)
+    if min(pixels.shape[:2]) < MINIMUM_SIDE:
+        message = f"{path}: {pixels.shape[1]}x{pixels.shape[0]} pixels; needs {MINIMUM_SIDE} a side"
+        raise UsageError(message)
+    photometric = str(data.PhotometricInterpretation)
+    if photometric == "PALETTE COLOR":
+        from pydicom.pixels.processing import apply_color_lut
+
+        colours = apply_color_lut(pixels, data)
+        deep = colours.dtype.itemsize > 1
+        return Decoded((colours >> 8 if deep else colours).astype(np.uint8), ("palette resolved",))
+    if pixels.ndim == 3:
+        if pixels.dtype != np.uint8:
+            message = f"{path}: colour of {pixels.dtype}; 8 bits per channel are read"
+            raise UsageError(message)
+        return Decoded(pixels)
+    values = rescale(pixels, data, frame)
+    shown = _window(path, data, frame, values, windowing)
+    grey = shown.apply(values)
+    notes = [f"window [{shown.low:g}, {shown.high:g}]"]
+    if photometric == "MONOCHROME1":
+        grey = 255 - grey
+        notes.append("MONOCHROME1 inverted")
+    return Decoded(grey_to_rgb(grey), tuple(notes))
+
+
+def _pixels(path: Path, data: Any, frame: int) -> np.ndarray:
+    from pydicom.pixels.utils import pixel_array
+
+    if "PixelData" not in data:
+        message = f"{path}: a DICOM file without pixels ({data.get('Modality', 'no modality')})"
+        raise UsageError(message)
+    try:
+        return pixel_array(data, index=frame)
+    except RuntimeError as error:
+        if "missing dependencies" not in str(error):
+            message = f"{path}: frame {frame} cannot be decoded ({error})"
+            raise UsageError(message) from error
+        message = (
+            f"{path}: no decoder for {data.file_meta.TransferSyntaxUID.name} is installed: "
+            "pip install pylibjpeg pylibjpeg-openjpeg pylibjpeg-libjpeg"
+        )
+        raise MissingPrerequisite(message) from error
+    except Exception as error:
+        message = f"{path}: frame {frame} cannot be decoded ({error}). Truncated or damaged."
+        raise UsageError(message) from error
+
+
+def rescale(pixels: np.ndarray, data: Any, frame: int) -> np.ndarray:
+    """Stored values -> float64 in the modality's unit (Hounsfield units for CT)."""
+    source = _functional(data, frame, "PixelValueTransformationSequence")
+    slope, intercept = source.get("RescaleSlope", 1), source.get("RescaleIntercept", 0)
+    return pixels.astype(np.float64) * float(slope) + float(intercept)
+
+
+def _functional(data: Any, frame: int, sequence: str) -> Any:
+    """The frame's own macro, the shared one, or the data set itself (PS3.3 C.7.6.16)."""
+    places = []
+    if frame < len(data.get("PerFrameFunctionalGroupsSequence") or ()):
+        places.append(data.PerFrameFunctionalGroupsSequence[frame])
+    places.extend(data.get("SharedFunctionalGroupsSequence") or ())
+    return next((place[sequence][0] for place in places if place.get(sequence)), data)
+
+
+def _window(path: Path, data: Any, frame: int, values: np.ndarray, windowing: Windowing) -> Window:
+    if windowing.window is not None:
+        return windowing.window
+    modality = str(data.get("Modality", ""))
+    if not windowing.from_file and modality == "CT":
+        return CT_WINDOW
+    if not windowing.from_file and modality == "MR":
+        low, high = (float(v) for v in np.percentile(values, MR_PERCENTILES))
+        if low == high:
+            message = f"{path}: frame {frame} is constant ({low:g}); there is nothing to show"
+            raise UsageError(message)
+        return Window(low, high)
+    declared = _declared(path, _functional(data, frame, "FrameVOILUTSequence"))
+    if declared is not None:
+        return declared
+    if not windowing.from_file and int(data.BitsStored) == 8:
+        return Window(0, 255)
+    message = (
+        f"{path}: {data.BitsStored} bits and no window in the file, and nothing says which "
+        "intensities to show. Give them: dicom@LOW..HIGH:PATH"
+    )
+    raise UsageError(message)
+
+
+def _declared(path: Path, source: Any) -> Window | None:
+    """The first window of the file, by the standard's LINEAR or LINEAR_EXACT function."""
+    centres, widths = source.get("WindowCenter"), source.get("WindowWidth")
+    if centres in (None, "") or widths in (None, ""):
+        return None
+    centre, width = (float(np.ravel(v)[0]) for v in (centres, widths))
+    function = str(source.get("VOILUTFunction", "LINEAR"))
+    if function == "LINEAR":
+        centre, width = centre - 0.5, width - 1
+    elif function != "LINEAR_EXACT":
+        message = f"{path}: VOI LUT function {function}; give a window: dicom@LOW..HIGH:PATH"
+        raise UsageError(message)
+    if width <= 0:
+        message = f"{path}: its window is empty; give one: dicom@LOW..HIGH:PATH"
+        raise UsageError(message)
+    return Window(centre - width / 2, centre + width / 2)
