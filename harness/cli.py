@@ -173,7 +173,7 @@ def validate(
 
         typer.echo(json.dumps(asdict(report), indent=1, default=str))
     else:
-        typer.echo("\n".join([choice.full_name, *report.lines()]))
+        typer.echo("\n".join(report.lines()))
     if not report.passed:
         message = f"{choice.full_name} does not keep the protocol; the failed checks are above"
         raise ValidationFailed(message)
