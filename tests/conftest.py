@@ -1,13 +1,28 @@
-"""Shared fixtures: a private cache per test session, small images, real data where present."""
+"""Shared fixtures: a private cache per test session, small images, real data where
+present, and golden cases: upstream's outputs on deterministic weights.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from medbench.harness.metrics.extractors.philox import fan_in_weights, uniform_weights
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,3 +61,67 @@ def image_folder(tmp_path, rng) -> Path:
             side = 200 + 40 * index
             Image.fromarray(coarse).resize((side, side)).save(root / group / f"{index}.png")
     return root
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Upstream's outputs for weights that follow from their keys."""
+
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+def _weight(spec: dict[str, Any], entry: dict[str, Any]) -> np.ndarray:
+    seed, key, shape = spec["seed"], entry["key"], tuple(entry["shape"])
+    kind, *numbers = next(
+        rest for pattern, *rest in spec["rules"] if re.search(pattern, key) is not None
+    )
+    if kind == "auto" and len(shape) >= 2:
+        kind = "fan_in"
+    elif kind == "auto":
+        kind, numbers = "uniform", [0.2, 1.0] if key.endswith("weight") else [0.1, 0.0]
+    if kind == "const":
+        return np.full(shape, numbers[0], dtype=entry["dtype"])
+    if kind == "fan_in":
+        return fan_in_weights(seed, key, shape, gain=numbers[0])
+    assert kind == "uniform", kind
+    return uniform_weights(seed, key, shape, spread=numbers[0], centre=numbers[1])
+
+
+def _read(name: str) -> Golden:
+    spec = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    weights = {}
+    for entry in spec["state_dict"]:
+        array = _weight(spec, entry)
+        assert f"{zlib.crc32(array.tobytes()):08x}" == entry["crc32"], entry["key"]
+        weights[entry["key"]] = torch.from_numpy(array)
+    config = spec["config"] | ({"variant": spec["variant"]} if "variant" in spec else {})
+    return Golden(config, weights, load_file(GOLDEN / f"{name}.io.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Golden]:
+    cache: dict[str, Golden] = {}
+
+    def read(name: str) -> Golden:
+        if name not in cache:
+            cache[name] = _read(name)
+        return cache[name]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def layout() -> Callable[[str], dict[str, tuple[int, ...]]]:
+    """Shapes of a published checkpoint by key, in its order."""
+
+    def read(name: str) -> dict[str, tuple[int, ...]]:
+        lines = (GOLDEN / "layouts" / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
+        rows = [line.split("\t") for line in lines if not line.startswith("#")]
+        return {
+            key: () if shape == "scalar" else tuple(map(int, shape.split("x")))
+            for key, shape, *_ in rows
+        }
+
+    return read
