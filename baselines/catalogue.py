@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..harness.entries import TokenizerEntry, Variant
-from . import emu3_pumit_catalogue, taming_catalogue
+from . import emu3_pumit_catalogue, taming_catalogue, tokenflow_catalogue, unitok_catalogue
 
 
 def _bound(name: str, summary: str) -> TokenizerEntry:
@@ -37,4 +37,6 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
     _codec("avif", "codec: AVIF at a bit budget per image"),
     *taming_catalogue.ENTRIES,
     *emu3_pumit_catalogue.ENTRIES,
+    *tokenflow_catalogue.ENTRIES,
+    *unitok_catalogue.ENTRIES,
 )

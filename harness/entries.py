@@ -38,7 +38,7 @@ class PackagedFile:
 
 @dataclass(frozen=True, slots=True)
 class ManualFile:
-    """Published weights that no hub holds: the user downloads them and names the path."""
+    """Published weights that no command fetches: the user downloads them and names the path."""
 
     place: str
     """Where they are published, in words."""

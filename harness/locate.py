@@ -30,7 +30,7 @@ def locate(source: Weights, *, tokenizer: str, offline: bool = False) -> Path:
         return _packaged(source, tokenizer=tokenizer)
     if isinstance(source, ManualFile):
         message = (
-            f"{tokenizer}: its weights are on no hub. Download {source.place} "
+            f"{tokenizer}: its weights have to be fetched by hand. Download {source.place} "
             f"(licence: {source.licence}) and pass --weights PATH."
         )
         raise MissingPrerequisite(message)

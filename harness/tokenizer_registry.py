@@ -192,8 +192,10 @@ def load_tokenizer(
     if weights is None and config is None:
         return build_tokenizer(choose_tokenizer(name), device=device)
     if isinstance(weights, Mapping):
-        entry = choose_tokenizer(name).entry
-        factory = load_target(entry.target)
+        choice = choose_tokenizer(name)
+        if config is None and "@" in name and choice.declared is not None:
+            config = choice.declared.config
+        factory = load_target(choice.entry.target)
         return factory(variant="custom", config=config, weights=weights, device=device)
     path = Path(weights) if weights is not None else None
     return build_tokenizer(choose_tokenizer(name, config=config, weights=path), device=device)

@@ -83,3 +83,14 @@ def test_own_weights_are_labelled_by_their_hash(tmp_path):
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"x")
     assert choose_tokenizer("meditok", weights=weights).variant == "2d711642"
+
+
+def test_a_state_dict_takes_the_configuration_of_the_variant_that_was_named(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "medbench.baselines.unitok.build", lambda **arguments: seen.update(arguments)
+    )
+    load_tokenizer("unitok@official-causal", weights={})
+    assert seen["config"]["causal"] is True
+    load_tokenizer("unitok@official", weights={})
+    assert not seen["config"].get("causal")
