@@ -21,12 +21,12 @@ KILLS = 10
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """260 small images of two modalities: five shards."""
+    """140 small images of two modalities: three shards."""
     rng = np.random.default_rng(1)
     root = tmp_path_factory.mktemp("images")
     for group in ("ct", "fundus"):
         (root / group).mkdir()
-        for index in range(130):
+        for index in range(70):
             coarse = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
             picture = Image.fromarray(coarse).resize((256, 256), Image.Resampling.BICUBIC)
             picture.save(root / group / f"{index:03d}.png")
@@ -59,10 +59,10 @@ def test_ten_kills_at_random_moments_change_no_bit(images, tmp_path, monkeypatch
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache-b"))
     moments = random.Random(0)
     killed = 0
-    for _ in range(KILLS):
+    while killed < KILLS:
         process = start(images, tmp_path / "killed")
         try:
-            process.wait(timeout=moments.uniform(0.2, duration))
+            process.wait(timeout=moments.uniform(0.2, 0.7 * duration))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -72,7 +72,10 @@ def test_ten_kills_at_random_moments_change_no_bit(images, tmp_path, monkeypatch
         if process.returncode == 0:
             # It got through: begin again, so that ten kills really happen.
             shutil.rmtree(tmp_path / "killed")
-    assert killed >= KILLS // 2
+            shutil.rmtree(tmp_path / "cache-b")
+        else:
+            assert process.returncode == -signal.SIGKILL
+
     finish(start(images, tmp_path / "killed"))
 
     whole, resumed = (

@@ -51,5 +51,8 @@ def remedy() -> str:
 
 
 def absence() -> str:
-    """Why rFID and KID are absent, and what to do."""
-    return f"needs the FID Inception weights, which are not on this machine; {remedy()}"
+    """Why rFID and KID are absent, and what to do; no path, because records travel."""
+    return (
+        f"needs the FID Inception weights ({FILE_NAME}), which were not on the machine; "
+        "medbench doctor says how to get them"
+    )
