@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..harness.checkpoint import Checkpoint, read_checkpoint
 from ..harness.entries import TokenizerEntry
 from ..harness.errors import MissingPrerequisite
 from ..harness.image_batch import check_images
 from ..harness.protocol import Encoding, TokenizerInfo
 from ..harness.weights import load_into
-from ..tokenizers.meditok_network import Checkpoint, read_checkpoint
 from .emu3_pumit_catalogue import PUMIT_ENTRY, PUMIT_HARD_ENTRY, PUMIT_SOURCE
 from .pumit_config import OFFICIAL_CONFIG, PUMITConfig
 from .pumit_model import PUMITModel, collapsed

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..harness.checkpoint import Provenance, read_checkpoint
 from ..harness.errors import UsageError
 from ..harness.image_batch import check_images
 from ..harness.locate import locate
 from ..harness.protocol import Encoding, TokenizerInfo
 from ..harness.weights import load_into
-from ..tokenizers.meditok_network import Provenance, read_checkpoint
 from .tokenflow_catalogue import ENTRY, OFFICIAL_CONFIG
 from .tokenflow_config import PATCH, TokenFlowConfig
 from .tokenflow_model import TokenFlowModel

@@ -14,11 +14,12 @@ from typing import Any
 
 from torch import Tensor
 
+from ..harness.checkpoint import Provenance, read_checkpoint
 from ..harness.errors import UsageError
 from ..harness.locate import locate
 from ..tokenizers.meditok import MedITok
 from ..tokenizers.meditok_config import MedITokConfig
-from ..tokenizers.meditok_network import Provenance, build_network, describe, read_checkpoint
+from ..tokenizers.meditok_network import build_network, describe
 from .unitok_catalogue import CAUSAL, ENTRY, OFFICIAL_CONFIG
 
 _UPSTREAM = "https://github.com/FoundationVision/UniTok (network at commit bb8012e)"

@@ -6,7 +6,6 @@ run them with. A `GumbelVQ` checkpoint is recognised by its projection.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..harness.errors import MissingPrerequisite, UsageError
+from ..harness.checkpoint import Provenance, read_checkpoint
+from ..harness.errors import MissingPrerequisite
 from ..harness.image_batch import check_images
 from ..harness.protocol import Encoding, TokenizerInfo
 from ..harness.weights import load_into
-from ..tokenizers.meditok_network import Provenance, read_checkpoint
+from .single_codebook import checked_grid
 from .taming_adapter import (
     DROPPED_KEYS,
     checked_latents,
@@ -70,7 +70,8 @@ class VQGAN:
             UsageError: neither is given, or shape, kind or range is wrong.
         """
         if encoding.indices is not None:
-            latent = self.model.quantize.look_up(self._checked_grid(encoding.indices))
+            indices = checked_grid(encoding.indices, self.info).to(self._device)
+            latent = self.model.quantize.look_up(indices)
         else:
             latent = checked_latents(encoding.latents, self.info).to(self._device)
         return protocol_images(self.model.decode_latent(latent))
@@ -90,24 +91,6 @@ class VQGAN:
         check_images(images, tokenizer=self.info.full_name, size_multiple=self.info.size_multiple)
         channels = self.model.config.trunk.in_channels
         return self.model.encode_latent(network_images(images.to(self._device), channels))
-
-    def _checked_grid(self, indices: Tensor) -> Tensor:
-        """Indices as the protocol has them -> int64 (B, h, h)."""
-        name, size, shape = self.info.full_name, self.info.codebook_size, tuple(indices.shape)
-        if indices.dtype != torch.int64 or indices.ndim != 3 or shape[1] != 1:
-            message = f"{name}: indices must be int64 (B, 1, L), got {indices.dtype} {shape}"
-            raise UsageError(message)
-        side = math.isqrt(shape[2])
-        if not shape[0] or not side or side**2 != shape[2]:
-            message = (
-                f"{name}: L must be the cells of a square grid (h·h) and B at least 1: {shape}"
-            )
-            raise UsageError(message)
-        low, high = (int(value) for value in indices.aminmax())
-        if low < 0 or high >= size:
-            message = f"{name}: indices must be in 0 to {size - 1}, got {low} to {high}"
-            raise UsageError(message)
-        return indices.to(self._device).reshape(-1, side, side)
 
 
 def build(

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..harness.checkpoint import Provenance, read_checkpoint
 from ..harness.errors import UsageError
 from ..harness.image_batch import check_images
 from ..harness.locate import locate
@@ -21,7 +22,7 @@ from ..harness.protocol import Encoding, TokenizerInfo
 from .catalogue import ENTRIES
 from .meditok_config import DOWNSAMPLE, MedITokConfig
 from .meditok_model import MedITokModel
-from .meditok_network import Provenance, build_network, describe, read_checkpoint
+from .meditok_network import build_network, describe
 
 _UPSTREAM = "https://github.com/Masaaki-75/meditok (network at commit d5479ca)"
 _PROVENANCE = {

@@ -30,4 +30,5 @@ def test_check_images_names_what_it_saw(images, said):
 
 
 def test_check_images_accepts_the_closed_range():
-    check_images(torch.tensor([0.0, 1.0]).repeat(1, 3, 8, 4), tokenizer="toy@test", size_multiple=8)
+    images = torch.tensor([0.0, 1.0]).repeat(1, 3, 8, 4)
+    assert check_images(images, tokenizer="toy@test", size_multiple=8) is None
