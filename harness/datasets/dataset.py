@@ -29,6 +29,7 @@ class Item:
     patient: str | None = None
     load_mask: Callable[[], np.ndarray] | None = None
     """bool (H, W) lesion mask."""
+    caption: str | None = None
 
 
 class Dataset(Protocol):
