@@ -7,16 +7,16 @@ at 32 × 32 positions. The reconstruction is the decoder's own output, not clamp
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..harness.checkpoint import Provenance, read_checkpoint
-from ..harness.errors import UsageError
+from ..harness.checkpoint import checkpoint_of
 from ..harness.image_batch import check_images
-from ..harness.locate import locate
+from ..harness.model_card import read_model_card
 from ..harness.protocol import Encoding, TokenizerInfo
 from ..harness.weights import load_into
 from .emu3_config import OFFICIAL_CONFIG, Emu3Config
@@ -26,19 +26,7 @@ from .single_codebook import checked_grid
 from .taming_adapter import checked_latents, network_images, protocol_images, tokens
 from .taming_config import BENCHMARK_SIDE
 
-_UPSTREAM = "https://github.com/baaivision/Emu3 (network at commit f6ea9aa)"
-_OFFICIAL = Provenance(
-    training_data="not disclosed",
-    weights_licence="Apache-2.0",
-    code_licence="Apache-2.0",
-    source=f"{_UPSTREAM}; weights BAAI/Emu3-VisionTokenizer, model.safetensors",
-)
-_OWN_WEIGHTS = Provenance(
-    training_data="not disclosed",
-    weights_licence="unknown",
-    code_licence="Apache-2.0",
-    source=f"{_UPSTREAM}; configuration or weights given by the user",
-)
+_CARD = read_model_card(Path(__file__).parent / "cards" / "emu3-vq.yaml")
 
 
 class Emu3VQ:
@@ -110,16 +98,7 @@ def build(
         MissingPrerequisite: the variant's weights are not on this machine.
     """
     name = f"emu3-vq@{variant}"
-    if weights is None:
-        declared = EMU3_ENTRY.variants.get(variant) if config is None else None
-        if declared is None or declared.weights is None:
-            message = (
-                f"{name}: no weights were given, and random ones measure nothing. Pass --weights "
-                "PATH, or use emu3-vq@official without --config."
-            )
-            raise UsageError(message)
-        weights = locate(declared.weights, tokenizer=name)
-    checkpoint = read_checkpoint(weights, name=name)
+    checkpoint = checkpoint_of(EMU3_ENTRY, variant, weights, config=config)
     parsed = Emu3Config.from_mapping(OFFICIAL_CONFIG if config is None else config)
     with torch.device("meta"):  # nothing is drawn or allocated that is replaced anyway
         model = Emu3Model(parsed)
@@ -130,7 +109,6 @@ def build(
 
 def _describe(model: Emu3Model, variant: str, *, weights_sha256: str | None) -> TokenizerInfo:
     config, trunk = model.config, model.config.trunk
-    provenance = _OFFICIAL if variant in EMU3_ENTRY.variants else _OWN_WEIGHTS
     return TokenizerInfo(
         name="emu3-vq",
         variant=variant,
@@ -146,9 +124,6 @@ def _describe(model: Emu3Model, variant: str, *, weights_sha256: str | None) -> 
         feature_dims=trunk.z_channels,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weights_sha256=weights_sha256,
-        training_data=provenance.training_data,
-        code_licence=provenance.code_licence,
-        weights_licence=provenance.weights_licence,
-        source=provenance.source,
         bits_per_image=config.bits_per_image,
+        **asdict(_CARD.provenance(variant)),
     )

@@ -10,17 +10,17 @@ red, green and blue one after the other, at three times the bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..harness.checkpoint import Provenance, read_checkpoint
+from ..harness.checkpoint import checkpoint_of
 from ..harness.errors import UsageError
 from ..harness.image_batch import check_images
-from ..harness.locate import locate
+from ..harness.model_card import read_model_card
 from ..harness.protocol import Encoding, TokenizerInfo
 from ..harness.weights import load_into
 from .medvae_lora import merge_adapters
@@ -37,19 +37,7 @@ from .taming_catalogue import ENTRIES
 from .taming_config import BENCHMARK_SIDE, MedVAEConfig
 
 _ENTRIES = {entry.name: entry for entry in ENTRIES if entry.name.startswith("medvae")}
-_UPSTREAM = "https://github.com/StanfordMIMI/MedVAE (network at commit 27f165f)"
-_PUBLISHED = Provenance(
-    training_data="overlap not checked: data sets named in arXiv:2502.14753",
-    weights_licence="MIT",
-    code_licence="MIT",
-    source=f"{_UPSTREAM}; weights stanfordmimi/MedVAE",
-)
-_OWN_WEIGHTS = Provenance(
-    training_data="not disclosed",
-    weights_licence="unknown",
-    code_licence="MIT",
-    source=f"{_UPSTREAM}; configuration or weights given by the user",
-)
+_CARD = read_model_card(Path(__file__).parent / "cards" / "medvae.yaml")
 
 
 class MedVAE:
@@ -158,16 +146,7 @@ def _build(
 ) -> MedVAE:
     label, _, variant = name.partition("@")
     declared = _ENTRIES[label].variants.get(variant)
-    if weights is None:
-        source = declared.weights if declared and config in (None, declared.config) else None
-        if source is None:
-            message = (
-                f"{name}: no weights were given, and random ones measure nothing. Pass --weights "
-                f"PATH, or use {label}@official without --config."
-            )
-            raise UsageError(message)
-        weights = locate(source, tokenizer=name)
-    checkpoint = read_checkpoint(weights, name=name)
+    checkpoint = checkpoint_of(_ENTRIES[label], variant, weights, config=config)
     if config is None:
         config = declared.config if declared else None
         config = config or published_config(checkpoint.state, [_ENTRIES["medvae"]], name=name)
@@ -205,7 +184,6 @@ def describe(
     """
     config, trunk = model.config, model.config.trunk
     name, _, variant = full_name.partition("@")
-    provenance = _PUBLISHED if variant in _ENTRIES[name].variants else _OWN_WEIGHTS
     return TokenizerInfo(
         name=name,
         variant=variant,
@@ -220,9 +198,6 @@ def describe(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weights_sha256=weights_sha256,
         colour="luma" if trunk.in_channels == 1 and passes == 1 else "rgb",
-        training_data=provenance.training_data,
-        code_licence=provenance.code_licence,
-        weights_licence=provenance.weights_licence,
-        source=provenance.source,
         bits_per_image=config.bits_per_image(passes),
+        **asdict(_CARD.provenance(variant)),
     )

@@ -8,27 +8,27 @@ the network was not trained for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..harness.checkpoint import Checkpoint, read_checkpoint
+from ..harness.checkpoint import Checkpoint, checkpoint_of
 from ..harness.entries import TokenizerEntry
-from ..harness.errors import MissingPrerequisite
 from ..harness.image_batch import check_images
+from ..harness.model_card import read_model_card
 from ..harness.protocol import Encoding, TokenizerInfo
 from ..harness.weights import load_into
-from .emu3_pumit_catalogue import PUMIT_ENTRY, PUMIT_HARD_ENTRY, PUMIT_SOURCE
+from .emu3_pumit_catalogue import PUMIT_ENTRY, PUMIT_HARD_ENTRY
 from .pumit_config import OFFICIAL_CONFIG, PUMITConfig
 from .pumit_model import PUMITModel, collapsed
 from .single_codebook import checked_grid
 from .taming_adapter import checked_latents, network_images, protocol_images, tokens
 from .taming_config import BENCHMARK_SIDE
 
-_UPSTREAM = "https://github.com/function2-llx/PUMIT (network at commit 67218a2)"
-_NO_LICENCE = "none given: all rights reserved"
+_CARD = read_model_card(Path(__file__).parent / "cards" / "pumit.yaml")
 
 
 class PUMIT:
@@ -118,7 +118,7 @@ def build(
         UsageError: configuration or checkpoint are wrong, or do not fit together.
         MissingPrerequisite: no weights were given; the message says where the published ones are.
     """
-    checkpoint = _checkpoint(weights, name=f"pumit@{variant}")
+    checkpoint = checkpoint_of(PUMIT_ENTRY, variant, weights, config=config)
     model = _network(config, checkpoint.state, name=f"pumit@{variant}")
     return PUMIT(model.to(device), _describe(PUMIT_ENTRY, variant, model.config, checkpoint))
 
@@ -131,21 +131,10 @@ def build_hard(
     device: str = "cpu",
 ) -> PUMITHard:
     """A PUMIT tokenizer that takes the most probable embedding; all else as for `build`."""
-    checkpoint = _checkpoint(weights, name=f"pumit-hard@{variant}")
+    checkpoint = checkpoint_of(PUMIT_HARD_ENTRY, variant, weights, config=config)
     model = _network(config, checkpoint.state, name=f"pumit-hard@{variant}")
     info = _describe(PUMIT_HARD_ENTRY, variant, model.config, checkpoint)
     return PUMITHard(model.to(device), info)
-
-
-def _checkpoint(weights: Mapping[str, Tensor] | Path | str | None, *, name: str) -> Checkpoint:
-    if weights is None:
-        message = (
-            f"{name}: no weights were given, and its publisher has them on no hub, so "
-            f"`medbench weights fetch` cannot. Download the checkpoint of the simple, soft "
-            f"tokenizer from {PUMIT_SOURCE} (no licence is given) and pass --weights PATH."
-        )
-        raise MissingPrerequisite(message)
-    return read_checkpoint(weights, name=name)
 
 
 def _network(
@@ -164,8 +153,6 @@ def _describe(
     entry: TokenizerEntry, variant: str, config: PUMITConfig, checkpoint: Checkpoint
 ) -> TokenizerInfo:
     hard = entry.kind == "discrete"
-    official = variant in entry.variants
-    weights = "simple, soft, release v1" if official else "given by the user"
     return TokenizerInfo(
         name=entry.name,
         variant=variant,
@@ -181,9 +168,6 @@ def _describe(
         feature_dims=config.embedding_dim,
         parameters=sum(tensor.numel() for tensor in checkpoint.state.values()),
         weights_sha256=checkpoint.sha256,
-        training_data="not disclosed",
-        code_licence=_NO_LICENCE,
-        weights_licence=_NO_LICENCE if official else "unknown",
-        source=f"{_UPSTREAM}; weights {weights}",
         bits_per_image=config.hard_bits_per_image if hard else config.soft_bits_per_image,
+        **asdict(_CARD.provenance(variant)),
     )

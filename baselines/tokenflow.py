@@ -7,35 +7,24 @@ scales fit one side only (256 pixels for the published configuration), so no oth
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..harness.checkpoint import Provenance, read_checkpoint
+from ..harness.checkpoint import checkpoint_of
 from ..harness.errors import UsageError
 from ..harness.image_batch import check_images
-from ..harness.locate import locate
+from ..harness.model_card import read_model_card
 from ..harness.protocol import Encoding, TokenizerInfo
 from ..harness.weights import load_into
 from .tokenflow_catalogue import ENTRY, OFFICIAL_CONFIG
 from .tokenflow_config import PATCH, TokenFlowConfig
 from .tokenflow_model import TokenFlowModel
 
-_UPSTREAM = "https://github.com/ByteVisionLab/TokenFlow (network at commit 9812da0)"
-_OFFICIAL = Provenance(
-    training_data="not disclosed",
-    weights_licence="mit",
-    code_licence="Apache-2.0",
-    source=f"{_UPSTREAM}; weights ByteFlow-AI/TokenFlow, tokenflow_clipb_32k_enhanced.pt",
-)
-_OWN_WEIGHTS = Provenance(
-    training_data="not disclosed",
-    weights_licence="unknown",
-    code_licence="Apache-2.0",
-    source=f"{_UPSTREAM}; configuration or weights given by the user",
-)
+_CARD = read_model_card(Path(__file__).parent / "cards" / "tokenflow.yaml")
 
 
 class TokenFlow:
@@ -144,16 +133,7 @@ def build(
         MissingPrerequisite: the variant's weights are not on this machine.
     """
     name = f"tokenflow@{variant}"
-    if weights is None:
-        declared = ENTRY.variants.get(variant) if config is None else None
-        if declared is None or declared.weights is None:
-            message = (
-                f"{name}: no weights were given, and random ones measure nothing. Pass --weights "
-                "PATH, or use tokenflow@official without --config."
-            )
-            raise UsageError(message)
-        weights = locate(declared.weights, tokenizer=name)
-    checkpoint = read_checkpoint(weights, name=name)
+    checkpoint = checkpoint_of(ENTRY, variant, weights, config=config, prefer=("ema",))
     parsed = TokenFlowConfig.from_mapping(OFFICIAL_CONFIG if config is None else config)
     with torch.device("meta"):  # nothing is drawn or allocated that is replaced anyway
         model = TokenFlowModel(parsed)
@@ -164,7 +144,6 @@ def build(
 
 def _describe(model: TokenFlowModel, variant: str, *, weights_sha256: str | None) -> TokenizerInfo:
     config = model.config
-    provenance = _OFFICIAL if variant in ENTRY.variants else _OWN_WEIGHTS
     return TokenizerInfo(
         name="tokenflow",
         variant=variant,
@@ -180,9 +159,6 @@ def _describe(model: TokenFlowModel, variant: str, *, weights_sha256: str | None
         feature_dims=config.latent_dims,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weights_sha256=weights_sha256,
-        training_data=provenance.training_data,
-        code_licence=provenance.code_licence,
-        weights_licence=provenance.weights_licence,
-        source=provenance.source,
         bits_per_image=config.bits_per_image,
+        **asdict(_CARD.provenance(variant)),
     )

@@ -14,27 +14,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ..harness.checkpoint import Provenance, read_checkpoint
+from ..harness.checkpoint import checkpoint_of
 from ..harness.errors import UsageError
-from ..harness.locate import locate
+from ..harness.model_card import read_model_card
 from ..tokenizers.meditok import MedITok
 from ..tokenizers.meditok_config import MedITokConfig
 from ..tokenizers.meditok_network import build_network, describe
 from .unitok_catalogue import CAUSAL, ENTRY, OFFICIAL_CONFIG
 
-_UPSTREAM = "https://github.com/FoundationVision/UniTok (network at commit bb8012e)"
-_OFFICIAL = Provenance(
-    training_data="not disclosed",
-    weights_licence="apache-2.0",
-    code_licence="MIT",
-    source=f"{_UPSTREAM}; weights FoundationVision/unitok_tokenizer, unitok_tokenizer.pth",
-)
-_OWN_WEIGHTS = Provenance(
-    training_data="not disclosed",
-    weights_licence="unknown",
-    code_licence="Apache-2.0",
-    source=f"{_UPSTREAM}; configuration or weights given by the user",
-)
+_CARD = read_model_card(Path(__file__).parent / "cards" / "unitok.yaml")
 
 
 class UniTok(MedITok):
@@ -63,15 +51,7 @@ def build(
     """
     name = f"unitok@{variant}"
     declared = ENTRY.variants.get(variant)
-    if weights is None:
-        if declared is None or declared.weights is None or config is not None:
-            message = (
-                f"{name}: no weights were given, and random ones measure nothing. Pass --weights "
-                "PATH, or use unitok@official without --config."
-            )
-            raise UsageError(message)
-        weights = locate(declared.weights, tokenizer=name)
-    checkpoint = read_checkpoint(weights, name=name)
+    checkpoint = checkpoint_of(ENTRY, variant, weights, config=config)
     if config is None:
         config = declared.config if declared is not None else None
     terms = dict(OFFICIAL_CONFIG if config is None else config)
@@ -81,7 +61,7 @@ def build(
         raise UsageError(message)
     parsed = MedITokConfig.from_mapping(terms)
     model = build_network(parsed, checkpoint.state, name=name, causal=causal)
-    provenance = _OFFICIAL if declared is not None else _OWN_WEIGHTS
+    provenance = _CARD.provenance(variant)
     attention = "causal" if causal else "full"
     provenance = replace(provenance, source=f"{provenance.source}; {attention} attention")
     info = describe(model, name, provenance=provenance, weights_sha256=checkpoint.sha256)

@@ -7,16 +7,16 @@ run them with. A `GumbelVQ` checkpoint is recognised by its projection.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..harness.checkpoint import Provenance, read_checkpoint
-from ..harness.errors import MissingPrerequisite
+from ..harness.checkpoint import checkpoint_of
 from ..harness.image_batch import check_images
+from ..harness.model_card import read_model_card
 from ..harness.protocol import Encoding, TokenizerInfo
 from ..harness.weights import load_into
 from .single_codebook import checked_grid
@@ -28,19 +28,13 @@ from .taming_adapter import (
     published_config,
     tokens,
 )
-from .taming_catalogue import ENTRIES, VQGAN_SOURCES
+from .taming_catalogue import ENTRIES
 from .taming_config import BENCHMARK_SIDE, VQGANConfig
 from .vqgan_model import VQGANModel
 
 _ENTRY = next(entry for entry in ENTRIES if entry.name == "vqgan")
-_UPSTREAM = "https://github.com/CompVis/taming-transformers (network at commit 3ba01b2)"
 _GUMBEL_KEY = "quantize.proj.weight"
-_OWN_WEIGHTS = Provenance(
-    training_data="not disclosed",
-    weights_licence="unknown",
-    code_licence="MIT",
-    source=f"{_UPSTREAM}; weights given by the user",
-)
+_CARD = read_model_card(Path(__file__).parent / "cards" / "vqgan.yaml")
 
 
 class VQGAN:
@@ -115,9 +109,7 @@ def build(
     """
     name = f"vqgan@{variant}"
     declared = _ENTRY.variants.get(variant)
-    if weights is None:
-        raise MissingPrerequisite(_absence(name, VQGAN_SOURCES.get(variant)))
-    checkpoint = read_checkpoint(weights, name=name)
+    checkpoint = checkpoint_of(_ENTRY, variant, weights, config=config)
     if config is None:
         config = declared.config if declared else None
         config = config or published_config(checkpoint.state, (_ENTRY,), name=name)
@@ -149,18 +141,6 @@ def describe(model: VQGANModel, full_name: str, *, weights_sha256: str | None) -
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weights_sha256=weights_sha256,
         colour="luma" if trunk.in_channels == 1 else "rgb",
-        training_data=_OWN_WEIGHTS.training_data,
-        code_licence=_OWN_WEIGHTS.code_licence,
-        weights_licence=_OWN_WEIGHTS.weights_licence,
-        source=_OWN_WEIGHTS.source,
         bits_per_image=config.bits_per_image,
-    )
-
-
-def _absence(name: str, source: str | None) -> str:
-    official = VQGAN_SOURCES["official"]
-    where = f"Download {source}" if source else f"For the published f8 network download {official}"
-    return (
-        f"{name}: no weights were given, and its publisher has them on no hub, so "
-        f"`medbench weights fetch` cannot. {where}, unpack it and pass --weights PATH."
+        **asdict(_CARD.provenance(variant)),
     )

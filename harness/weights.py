@@ -1,25 +1,20 @@
-"""Reading checkpoints safely, and loading them completely or not at all.
+"""Loading checkpoints completely or not at all.
 
-A checkpoint is data: pickled code is refused before any of it runs. Wrappers that trainers put
-around a state dict are taken off by name.
+Wrappers that trainers put around a state dict are taken off by name.
 """
 
 from __future__ import annotations
 
-import argparse
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .errors import UsageError
+from .weights_file import read_content
 
 _WRAPPERS = ("trainer", "unitok", "state_dict", "model", "module", "ema")
 """Keys under which trainers store the weights, in the order of preference at each level."""
@@ -30,76 +25,36 @@ _PREFIXES = ("module.", "_orig_mod.", "core.")
 _SHOWN = 5
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint (safetensors or torch file), on the CPU, wrappers taken off.
+def read_state_dict(path: Path, *, prefer: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """The tensors of a checkpoint (safetensors or torch, one file or sharded), wrappers taken off.
+
+    Args:
+        path: a checkpoint, the index file of a sharded one, or the folder that holds the index.
+        prefer: see `unwrap`.
 
     Raises:
         UsageError: no such file, empty, truncated, not a checkpoint, without tensors, or a pickle
             that would run code (which is refused unread).
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        message = f"weights {path}: the file {what}. Pass the path of a checkpoint file."
-        raise UsageError(message)
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        message = f"weights {path}: cannot be read ({error.strerror or error})"
-        raise UsageError(message) from error
-    if not head:
-        message = f"weights {path}: the file is empty. Fetch or copy it again."
-        raise UsageError(message)
-    if head.startswith(b"version https://git-lfs"):
-        message = f"weights {path}: a Git LFS pointer, not the file itself. Run `git lfs pull`."
-        raise UsageError(message)
-    is_safetensors = path.suffix == ".safetensors" or head[8:9] == b"{"
-    content = _read_safetensors(path) if is_safetensors else _read_torch(path)
-    return unwrap(content, name=f"weights {path}")
+    return unwrap(read_content(path), name=f"weights {path}", prefer=prefer)
 
 
-def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
-    try:
-        return load_file(path, device="cpu")
-    except (SafetensorError, OSError, ValueError) as error:
-        message = f"weights {path}: not a complete safetensors file ({error}). Copy it again."
-        raise UsageError(message) from error
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        # A namespace of training arguments is plain data, and common in checkpoints.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"(?:GLOBAL|class|global) [`'\"]?([\w.]+\.[\w.]+)", str(error))
-        if found is None:
-            message = f"weights {path}: not a torch checkpoint, or a damaged one. Copy it again."
-        else:
-            message = (
-                f"weights {path}: refused unread, because it holds a Python object "
-                f"({found.group(1)}) and loading it could run code. Ask its author for a "
-                "safetensors file, or convert it on a machine that you can lose."
-            )
-        raise UsageError(message) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
-        message = f"weights {path}: truncated or not a torch checkpoint ({reason}). Copy it again."
-        raise UsageError(message) from error
-    except Exception as error:  # garbage can make the restricted reader fail in any way
-        message = f"weights {path}: not a torch checkpoint ({type(error).__name__})."
-        raise UsageError(message) from error
-
-
-def unwrap(content: Any, *, name: str) -> dict[str, Tensor]:
+def unwrap(content: Any, *, name: str, prefer: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """The state dict inside a checkpoint's content.
+
+    Args:
+        content: what the file holds.
+        name: for messages.
+        prefer: wrappers that the model's authors read first, before the usual order.
 
     Raises:
         UsageError: it holds no tensors by name.
     """
     inner = content
     while isinstance(inner, Mapping) and not any(isinstance(v, Tensor) for v in inner.values()):
-        wrapper = next((key for key in _WRAPPERS if isinstance(inner.get(key), Mapping)), None)
+        wrapper = next(
+            (key for key in (*prefer, *_WRAPPERS) if isinstance(inner.get(key), Mapping)), None
+        )
         if wrapper is None:
             break
         inner = inner[wrapper]

@@ -14,38 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..harness.checkpoint import Provenance, read_checkpoint
+from ..harness.checkpoint import checkpoint_of
 from ..harness.errors import UsageError
 from ..harness.image_batch import check_images
-from ..harness.locate import locate
+from ..harness.model_card import read_model_card
 from ..harness.protocol import Encoding, TokenizerInfo
 from .catalogue import ENTRIES
 from .meditok_config import DOWNSAMPLE, MedITokConfig
 from .meditok_model import MedITokModel
 from .meditok_network import build_network, describe
 
-_UPSTREAM = "https://github.com/Masaaki-75/meditok (network at commit d5479ca)"
-_PROVENANCE = {
-    "official": Provenance(
-        training_data="overlap declared: public medical image sets that share sources with "
-        "MedMNIST (NIH ChestX-ray14, ISIC 2019 with HAM10000, Kermany chest films)",
-        weights_licence="unknown",
-        code_licence="MIT",
-        source=f"{_UPSTREAM}; weights massaki75/meditok, meditok_simple_v1.pth",
-    ),
-    "tiny": Provenance(
-        training_data="clean by declaration",
-        weights_licence="Apache-2.0",
-        code_licence="Apache-2.0",
-        source=f"{_UPSTREAM}, small; trained by medbench on its embedded data",
-    ),
-}
-_OWN_WEIGHTS = Provenance(
-    training_data="not disclosed",
-    weights_licence="unknown",
-    code_licence="Apache-2.0",
-    source=f"{_UPSTREAM}; configuration or weights given by the user",
-)
+_CARD = read_model_card(Path(__file__).parent / "cards" / "meditok.yaml")
 
 
 class MedITok:
@@ -158,22 +137,13 @@ def build(
     """
     name = f"meditok@{variant}"
     known = ENTRIES[0].variants
-    if weights is None:
-        source = known[variant].weights if variant in known and config is None else None
-        if source is None:
-            message = (
-                f"{name}: no weights were given, and random ones measure nothing. Pass --weights "
-                f"PATH, or use {' or '.join(f'meditok@{v}' for v in known)} without --config."
-            )
-            raise UsageError(message)
-        weights = locate(source, tokenizer=name)
-    checkpoint = read_checkpoint(weights, name=name)
+    checkpoint = checkpoint_of(ENTRIES[0], variant, weights, config=config)
     if config is None:
         declared = known[variant].config if variant in known else None
         config = declared or _fitting_config(checkpoint.state, name=name)
     parsed = MedITokConfig.from_mapping(config)
     model = build_network(parsed, checkpoint.state, name=name, causal=True)
-    provenance = _PROVENANCE.get(variant, _OWN_WEIGHTS)
+    provenance = _CARD.provenance(variant)
     info = describe(model, name, provenance=provenance, weights_sha256=checkpoint.sha256)
     return MedITok(model.to(device), info)
 

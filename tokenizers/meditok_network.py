@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
-from ..harness.checkpoint import Provenance
+from ..harness.model_card import Provenance
 from ..harness.protocol import TokenizerInfo
 from ..harness.weights import load_into
 from .meditok_config import DOWNSAMPLE, MedITokConfig
@@ -58,9 +59,6 @@ def describe(
         feature_dims=config.sizes.embed_dim,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weights_sha256=weights_sha256,
-        training_data=provenance.training_data,
-        code_licence=provenance.code_licence,
-        weights_licence=provenance.weights_licence,
-        source=provenance.source,
         bits_per_image=config.bits_per_image,
+        **asdict(provenance),
     )

@@ -140,7 +140,7 @@ def test_half_precision_files_are_run_in_float32(tmp_path):
     assert made.continuous(_images(1, 32)).dtype == torch.float32
 
 
-@pytest.mark.parametrize("variant", ["official", "imagenet-f16", "mine"])
+@pytest.mark.parametrize("variant", ["official", "imagenet-f16"])
 def test_without_weights_the_message_says_where_they_are(variant):
     with pytest.raises(MissingPrerequisite) as caught:
         build(variant=variant)

@@ -3,8 +3,11 @@ from __future__ import annotations
 import argparse
 import collections
 import io
+import json
 import os
 import pickle
+import sys
+import types
 
 import pytest
 import torch
@@ -198,3 +201,72 @@ def test_a_network_without_memory_takes_over_the_tensors():
     load_into(network, STATE, name="n")
     assert network.weight.data_ptr() == STATE["weight"].data_ptr()
     assert network.weight.requires_grad
+
+
+def _class_of(module: str, name: str) -> type:
+    """A class that pickles as `module.name`; only the file keeps the name."""
+    return type(name, (), {"__module__": module})
+
+
+def test_a_trainers_objects_beside_the_weights_are_stood_in_for(tmp_path, monkeypatch):
+    module = types.ModuleType("pytorch_lightning")
+    module.ModelCheckpoint = _class_of(module.__name__, "ModelCheckpoint")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    callback = module.ModelCheckpoint()
+    callback.best = {"score": 1.0}
+    content = {"state_dict": STATE, "callbacks": {module.ModelCheckpoint: {"x": callback}}}
+    torch.save(content, tmp_path / "a.ckpt")
+    monkeypatch.delitem(sys.modules, module.__name__)
+    assert read_state_dict(tmp_path / "a.ckpt").keys() == STATE.keys()
+
+
+def test_a_trainers_object_does_not_open_the_door_for_another(tmp_path, monkeypatch):
+    module = types.ModuleType("pytorch_lightning")
+    module.Callback = _class_of(module.__name__, "Callback")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    folder = tmp_path / "made"
+    content = {"state_dict": STATE, "a": module.Callback(), "b": RunsCode(str(folder))}
+    torch.save(content, tmp_path / "a.ckpt")
+    with pytest.raises(UsageError, match=r"refused unread.*mkdir"):
+        read_state_dict(tmp_path / "a.ckpt")
+    assert not folder.exists()
+
+
+@pytest.fixture(params=["safetensors", "bin"])
+def sharded(request, tmp_path):
+    names = [f"model-0000{i}-of-00002.{request.param}" for i in (1, 2)]
+    for name, (key, value) in zip(names, STATE.items(), strict=True):
+        part = {key: value, "beside": torch.zeros(1)}
+        save_file(part, tmp_path / name) if request.param == "safetensors" else torch.save(
+            part, tmp_path / name
+        )
+    stem = "model.safetensors" if request.param == "safetensors" else "pytorch_model.bin"
+    index = tmp_path / f"{stem}.index.json"
+    index.write_text(json.dumps({"weight_map": dict(zip(STATE, names, strict=True))}))
+    return index
+
+
+def test_a_sharded_checkpoint_is_read_whole_by_folder_or_index(sharded):
+    for path in (sharded, sharded.parent):
+        found = read_state_dict(path)
+        assert found.keys() == STATE.keys()
+        assert all(torch.equal(found[key], STATE[key]) for key in STATE)
+
+
+def test_a_missing_shard_is_named(sharded):
+    lost = next(sharded.parent.glob("model-00002*"))
+    lost.unlink()
+    with pytest.raises(UsageError, match=f"shards are missing: {lost.name}"):
+        read_state_dict(sharded)
+
+
+def test_a_shard_outside_the_folder_is_refused(sharded):
+    sharded.write_text(json.dumps({"weight_map": {"weight": "../secret.bin"}}))
+    with pytest.raises(UsageError, match=r"'\.\./secret\.bin' is not a file beside the index"):
+        read_state_dict(sharded)
+
+
+def test_the_authors_own_order_of_wrappers_is_kept():
+    content = {"model": {"a": torch.zeros(1)}, "ema": {"a": torch.ones(1)}}
+    assert unwrap(content, name="x")["a"].item() == 0
+    assert unwrap(content, name="x", prefer=("ema",))["a"].item() == 1

@@ -1,0 +1,198 @@
+"""Reading checkpoint files safely: safetensors or torch, whole or in shards.
+
+A checkpoint is data: pickled code is refused before any of it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from .errors import UsageError
+
+_INDEX_FILES = (
+    "model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+)
+"""What the hub's libraries call the index of a sharded checkpoint."""
+
+_TRAINERS = re.compile(
+    r"(pytorch_lightning|lightning|lightning_fabric|omegaconf|ml_collections|yacs|addict"
+    r"|pathlib|typing)\."
+)
+"""Modules whose objects trainers leave beside the weights; none of their code is wanted or run."""
+
+_SHOWN = 5
+
+
+class _Inert:
+    """Stands for an object that lies beside the weights: takes anything, does nothing."""
+
+    def __new__(cls, *_parts: Any, **_named: Any) -> _Inert:
+        return object.__new__(cls)
+
+    def __init__(self, *_parts: Any, **_named: Any) -> None: ...
+
+    def __setstate__(self, _state: Any) -> None: ...
+
+
+def read_content(path: Path) -> Any:
+    """What a checkpoint holds, on the CPU; of a sharded one all tensors together.
+
+    Args:
+        path: a file, the index file of a sharded checkpoint, or the folder that holds the index.
+
+    Raises:
+        UsageError: no such file, empty, truncated, not a checkpoint, a shard missing, or a pickle
+            that would run code (which is refused unread).
+    """
+    if path.is_dir():
+        path = _index_of(path)
+    _check_head(path)
+    if path.name.endswith(".index.json"):
+        return _read_shards(path)
+    return _read_file(path)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is, by name or by its first bytes, in the safetensors format."""
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(9)[8:9] == b"{"
+
+
+def _read_file(path: Path) -> Any:
+    return _read_safetensors(path) if is_safetensors(path) else _read_torch(path)
+
+
+def _check_head(path: Path) -> None:
+    if not path.is_file():
+        message = f"weights {path}: the file does not exist. Pass the path of a checkpoint file."
+        raise UsageError(message)
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        message = f"weights {path}: cannot be read ({error.strerror or error})"
+        raise UsageError(message) from error
+    if not head:
+        message = f"weights {path}: the file is empty. Fetch or copy it again."
+        raise UsageError(message)
+    if head.startswith(b"version https://git-lfs"):
+        message = f"weights {path}: a Git LFS pointer, not the file itself. Run `git lfs pull`."
+        raise UsageError(message)
+
+
+def _index_of(folder: Path) -> Path:
+    for name in _INDEX_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    message = (
+        f"weights {folder}: the file is a folder, and no index of a sharded checkpoint lies in it "
+        f"({', '.join(_INDEX_FILES)}). Pass the path of a checkpoint file."
+    )
+    raise UsageError(message)
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    """All tensors that an index names, each from the shard that it names."""
+    shard_of = _shard_of(index)
+    absent = sorted({name for name in shard_of.values() if not (index.parent / name).is_file()})
+    if absent:
+        more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
+        message = (
+            f"weights {index}: shards are missing: {', '.join(absent[:_SHOWN])}{more}. "
+            "Copy them beside the index."
+        )
+        raise UsageError(message)
+    tensors: dict[str, Tensor] = {}
+    for name in dict.fromkeys(shard_of.values()):
+        shard = index.parent / name
+        _check_head(shard)
+        content = _read_file(shard)
+        wanted = [key for key, where in shard_of.items() if where == name]
+        lost = [key for key in wanted if not isinstance(content.get(key), Tensor)]
+        if lost:
+            message = f"weights {shard}: {lost[0]} is not in it, though {index.name} says so"
+            raise UsageError(message)
+        tensors.update((key, content[key]) for key in wanted)
+    return tensors
+
+
+def _shard_of(index: Path) -> dict[str, str]:
+    """File name of the shard by tensor; plain names only, so that no path leaves the folder."""
+    try:
+        shard_of = json.loads(index.read_bytes())["weight_map"]
+        named = [(str(key), str(name)) for key, name in shard_of.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"weights {index}: not the index of a sharded checkpoint ({error})"
+        raise UsageError(message) from error
+    for _, name in named:
+        if not name or Path(name).name != name or "\\" in name:
+            message = f"weights {index}: the shard {name!r} is not a file beside the index"
+            raise UsageError(message)
+    return dict(named)
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return load_file(path, device="cpu")
+    except (SafetensorError, OSError, ValueError) as error:
+        message = f"weights {path}: not a complete safetensors file ({error}). Copy it again."
+        raise UsageError(message) from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return _load_torch(path, {})
+    except pickle.UnpicklingError as error:
+        objects = _foreign_objects(path)
+        if objects and all(_TRAINERS.match(name) for name in objects):
+            return _load_torch(path, {name: type("Inert", (_Inert,), {}) for name in objects})
+        refused = next((name for name in objects if not _TRAINERS.match(name)), None)
+        found = re.search(r"(?:GLOBAL|class|global) [`'\"]?([\w.]+\.[\w.]+)", str(error))
+        refused = refused or (found.group(1) if found else None)
+        if refused is None:
+            message = f"weights {path}: not a torch checkpoint, or a damaged one. Copy it again."
+        else:
+            message = (
+                f"weights {path}: refused unread, because it holds a Python object "
+                f"({refused}) and loading it could run code. Ask its author for a "
+                "safetensors file, or convert it on a machine that you can lose."
+            )
+        raise UsageError(message) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).partition("\n")[0]
+        message = f"weights {path}: truncated or not a torch checkpoint ({reason}). Copy it again."
+        raise UsageError(message) from error
+    except Exception as error:  # garbage can make the restricted reader fail in any way
+        message = f"weights {path}: not a torch checkpoint ({type(error).__name__})."
+        raise UsageError(message) from error
+
+
+def _load_torch(path: Path, stand_ins: Mapping[str, type]) -> Any:
+    # A namespace of training arguments is plain data, and common in checkpoints.
+    allowed: list[Any] = [argparse.Namespace]
+    allowed += [(stand_in, name) for name, stand_in in stand_ins.items()]
+    with torch.serialization.safe_globals(allowed):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _foreign_objects(path: Path) -> list[str]:
+    """Names of the objects that the restricted reader does not know; nothing is loaded."""
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # an old or damaged file cannot be scanned; it is refused as it is
+        return []
