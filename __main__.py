@@ -9,6 +9,7 @@ import sys
 
 _VERBS = (
     "medbench.harness.cli",
+    "medbench.harness.weights_cli",
     "medbench.harness.training.cli",
     "medbench.leaderboard.cli",
 )

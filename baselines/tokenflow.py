@@ -133,7 +133,7 @@ def build(
         MissingPrerequisite: the variant's weights are not on this machine.
     """
     name = f"tokenflow@{variant}"
-    checkpoint = checkpoint_of(ENTRY, variant, weights, config=config, prefer=("ema",))
+    checkpoint = checkpoint_of(ENTRY, variant, weights, config=config)
     parsed = TokenFlowConfig.from_mapping(OFFICIAL_CONFIG if config is None else config)
     with torch.device("meta"):  # nothing is drawn or allocated that is replaced anyway
         model = TokenFlowModel(parsed)

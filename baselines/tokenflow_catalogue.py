@@ -27,6 +27,7 @@ ENTRY = TokenizerEntry(
     target="medbench.baselines.tokenflow:build",
     kind="discrete",
     default_variant="official",
+    wrappers=("ema", "model", "state_dict"),
     summary="TokenFlow: 817 positions on nine scales, 32768 codes shared by two codebooks",
     variants={
         "official": Variant(

@@ -15,12 +15,11 @@ from typing import Any
 from torch import Tensor
 
 from ..harness.checkpoint import checkpoint_of
-from ..harness.errors import UsageError
 from ..harness.model_card import read_model_card
 from ..tokenizers.meditok import MedITok
 from ..tokenizers.meditok_config import MedITokConfig
-from ..tokenizers.meditok_network import build_network, describe
-from .unitok_catalogue import CAUSAL, ENTRY, OFFICIAL_CONFIG
+from ..tokenizers.meditok_network import build_network, describe, take_causal
+from .unitok_catalogue import ENTRY, OFFICIAL_CONFIG
 
 _CARD = read_model_card(Path(__file__).parent / "cards" / "unitok.yaml")
 
@@ -55,10 +54,7 @@ def build(
     if config is None:
         config = declared.config if declared is not None else None
     terms = dict(OFFICIAL_CONFIG if config is None else config)
-    causal = terms.pop(CAUSAL, False)
-    if not isinstance(causal, bool):
-        message = f"{name}: {CAUSAL} must be true or false, not {causal!r}"
-        raise UsageError(message)
+    causal = take_causal(terms, default=False, name=name)
     parsed = MedITokConfig.from_mapping(terms)
     model = build_network(parsed, checkpoint.state, name=name, causal=causal)
     provenance = _CARD.provenance(variant)

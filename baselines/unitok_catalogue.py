@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
+from ..tokenizers.catalogue import CAUSAL, READINGS
 from ..tokenizers.catalogue import OFFICIAL_CONFIG as _MEDITOK_CONFIG
 from ..tokenizers.meditok_config import MedITokConfig
-
-CAUSAL = "causal"
-"""Our one term beside upstream's: whether the projections are masked, as in the first release."""
 
 OFFICIAL_CONFIG: dict[str, Any] = dict(_MEDITOK_CONFIG)
 """The published network, in upstream's terms: the sizes are MedITok's."""
@@ -21,6 +19,7 @@ ENTRY = TokenizerEntry(
     target="medbench.baselines.unitok:build",
     kind="discrete",
     default_variant="official",
+    readings=READINGS,
     summary="UniTok: 256 positions × 8 codebooks of 4096 codes, ViTamin encoder and decoder",
     variants={
         "official": Variant(

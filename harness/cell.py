@@ -32,6 +32,7 @@ from .request import CellResult, Request
 from .shards import BatchSize
 from .task import Cell, Outcome, Plan, Task
 from .tokenizer_registry import TokenizerChoice, build_tokenizer, weights_path
+from .weights_lock import original_sha256
 
 if TYPE_CHECKING:
     from .datasets.dataset import Dataset
@@ -84,7 +85,7 @@ class CellJob:
         config = self.choice.config or (declared.config if declared else None)
         hashes = {name: definition.hash for name, definition in self.definitions.items()}
         return Identity(
-            weights_sha256=file_sha256(weights) if weights else None,
+            weights_sha256=original_sha256(weights) if weights else None,
             config_sha256=hash_value(dict(config)) if config else None,
             data_fingerprint=self.store.fingerprint,
             definitions_sha256=hash_value(hashes),

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from .entries import TokenizerEntry
 from .errors import UsageError
-from .file_hashes import file_sha256
 from .locate import locate
 from .weights import read_state_dict, unwrap
+from .weights_lock import original_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def read_checkpoint(
         }
         return Checkpoint(state, None)
     path = Path(weights)
-    return Checkpoint(read_state_dict(path, prefer=prefer), file_sha256(path))
+    return Checkpoint(read_state_dict(path, prefer=prefer), original_sha256(path))
 
 
 def checkpoint_of(
@@ -47,7 +47,6 @@ def checkpoint_of(
     weights: Mapping[str, Tensor] | Path | str | None,
     *,
     config: Mapping[str, Any] | None,
-    prefer: tuple[str, ...] = (),
 ) -> Checkpoint:
     """The weights that a factory was given, or those that its variant declares.
 
@@ -56,7 +55,6 @@ def checkpoint_of(
         variant: as the factory got it.
         weights: as the factory got it.
         config: as the factory got it; a configuration of the user's own has no declared weights.
-        prefer: see `unwrap`.
 
     Raises:
         UsageError: no weights were given and none are declared, or they are not a checkpoint.
@@ -74,4 +72,4 @@ def checkpoint_of(
             )
             raise UsageError(message)
         weights = locate(declared.weights, tokenizer=name)
-    return read_checkpoint(weights, name=name, prefer=prefer)
+    return read_checkpoint(weights, name=name, prefer=entry.wrappers)

@@ -1,4 +1,4 @@
-"""The harness's verbs: run, validate, list, doctor, weights."""
+"""The harness's verbs: run, validate, list, doctor."""
 
 from __future__ import annotations
 
@@ -49,10 +49,6 @@ def register(app: typer.Typer) -> None:
     app.command()(validate)
     app.command("list")(list_names)
     app.command()(doctor)
-    weights = typer.Typer(help="Published weights: list and fetch.", no_args_is_help=True)
-    weights.command("list")(weights_list)
-    weights.command("fetch")(weights_fetch)
-    app.add_typer(weights, name="weights")
 
 
 def run(
@@ -197,38 +193,3 @@ def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
     report = diagnose(data_root)
     typer.echo(json.dumps(report.facts(), indent=1) if as_json else report.text())
     raise typer.Exit(int(ExitCode.OK if report.usable else ExitCode.MISSING_PREREQUISITE))
-
-
-def weights_list(as_json: Json = False) -> None:
-    """List published weights: where from, licence, size, and whether they are here."""
-    from .listing import weights_rows, weights_text
-
-    rows = weights_rows()
-    typer.echo(json.dumps(rows, indent=1) if as_json else weights_text(rows))
-
-
-def weights_fetch(
-    tokenizer: Annotated[str, typer.Argument(help="NAME@VARIANT, as `weights list` prints it.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Download the weights of one tokenizer; source, licence and size are shown first."""
-    from .entries import HubFile, ManualFile
-    from .tokenizer_registry import choose_tokenizer
-
-    choice = choose_tokenizer(tokenizer)
-    source = choice.declared.weights if choice.declared else None
-    if not isinstance(source, HubFile):
-        manual = isinstance(source, ManualFile)
-        why = f": download {source.place} by hand, then pass --weights PATH" if manual else ""
-        message = f"{choice.full_name} has no weights that this command could fetch{why}"
-        raise UsageError(message)
-    size = f"{source.size_bytes / 1e9:.2f} GB" if source.size_bytes else "size unknown"
-    typer.echo(
-        f"{source.repository}/{source.filename} (revision {source.revision})\n"
-        f"licence: {source.licence}; {size}"
-    )
-    if not yes:
-        typer.confirm("Download?", abort=True)
-    from .locate import fetch
-
-    typer.echo(str(fetch(source)))

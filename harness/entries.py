@@ -79,5 +79,10 @@ class TokenizerEntry:
     free_variant: str | None = None
     """Says what a variant outside `variants` may be (a codec's `BITS or TOKENIZER`)."""
     aliases: tuple[str, ...] = ()
+    wrappers: tuple[str, ...] = ()
+    """Keys of its checkpoints under which its authors look for the weights first."""
+    readings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Networks that share keys and shapes, so that a file may be read as any of them: changes to
+    the configuration, by what they mean. `weights verify` says which one a file fits."""
     origin: str = "medbench"
     """The distribution that registered it."""

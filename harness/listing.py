@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .entries import ManualFile, PackagedFile, TokenizerEntry, Variant, Weights
-from .errors import MedbenchError
+from .locate import present
 from .registry import dataset_entries, task_entries
-from .tokenizer_registry import choose_tokenizer, tokenizer_entries, weights_path
+from .tokenizer_registry import tokenizer_entries
 
 
 def listing(what: str | None = None) -> dict[str, Any]:
@@ -38,22 +38,16 @@ def _tokenizer(entry: TokenizerEntry) -> dict[str, Any]:
                 "name": f"{entry.name}@{name}",
                 "summary": variant.summary,
                 "bits_per_image": variant.bits_per_image,
-                "state": weights_state(entry, name, variant),
+                "state": weights_state(variant),
             }
             for name, variant in entry.variants.items()
         ],
     }
 
 
-def weights_state(entry: TokenizerEntry, name: str, variant: Variant) -> str:
+def weights_state(variant: Variant) -> str:
     """`ready` or `weights missing`."""
-    if variant.weights is None:
-        return "ready"
-    try:
-        weights_path(choose_tokenizer(f"{entry.name}@{name}"))
-    except MedbenchError:
-        return "weights missing"
-    return "ready"
+    return "ready" if variant.weights is None or present(variant.weights) else "weights missing"
 
 
 def listing_text(found: dict[str, Any]) -> str:
@@ -103,7 +97,7 @@ def weights_rows() -> list[dict[str, Any]]:
                 {
                     "tokenizer": f"{entry.name}@{name}",
                     **_source(variant.weights),
-                    "state": weights_state(entry, name, variant),
+                    "state": weights_state(variant),
                 }
             )
     return rows

@@ -12,6 +12,7 @@ from .entries import HubFile, ManualFile, PackagedFile, Weights
 from .errors import MissingPrerequisite, UsageError
 from .file_hashes import file_sha256
 from .locations import weights_root
+from .weights_lock import hold, locked
 
 
 def locate(source: Weights, *, tokenizer: str, offline: bool = False) -> Path:
@@ -37,8 +38,35 @@ def locate(source: Weights, *, tokenizer: str, offline: bool = False) -> Path:
     looked_at = hub_places(source)
     for path in looked_at:
         if path.is_file():
-            return _checked(path, source.sha256, remedy="Delete it and fetch it again")
+            hold(source, path)
+            return _conversion_of(source) or path
+    if (converted := _conversion_of(source)) is not None:
+        return converted
     raise MissingPrerequisite(_absence(source, looked_at, tokenizer=tokenizer, offline=offline))
+
+
+def present(source: Weights) -> bool:
+    """Whether a weights file lies on this machine; its content is not looked at."""
+    if isinstance(source, PackagedFile):
+        return source.path.is_file()
+    if isinstance(source, ManualFile):
+        return False
+    return any(path.is_file() for path in (*hub_places(source), converted_place(source)))
+
+
+def converted_place(source: HubFile) -> Path:
+    """Where `weights fetch` puts the safetensors file that it makes of a torch checkpoint."""
+    return weights_root() / source.repository / f"{source.filename}.safetensors"
+
+
+def _conversion_of(source: HubFile) -> Path | None:
+    """The converted file, if it is the one that was made of the pinned or recorded content."""
+    path, entry = converted_place(source), locked(source)
+    if entry is None or entry.converted_sha256 is None or not path.is_file():
+        return None
+    if source.sha256 not in (None, entry.sha256):
+        return None
+    return _checked(path, entry.converted_sha256, remedy="Delete it and fetch the weights again")
 
 
 def hub_places(source: HubFile) -> list[Path]:
@@ -78,7 +106,8 @@ def fetch(source: HubFile) -> Path:
             f"the file at {hub_places(source)[0]} by hand."
         )
         raise MissingPrerequisite(message) from error
-    return _checked(Path(path), source.sha256, remedy="Delete it and try again")
+    hold(source, Path(path))
+    return Path(path)
 
 
 def _packaged(source: PackagedFile, *, tokenizer: str) -> Path:

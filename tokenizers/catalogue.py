@@ -8,6 +8,15 @@ from typing import Any
 from ..harness.entries import HubFile, PackagedFile, TokenizerEntry, Variant
 from .meditok_config import MedITokConfig
 
+CAUSAL = "causal"
+"""The one term beside upstream's: whether the projections are masked."""
+
+READINGS: dict[str, dict[str, Any]] = {
+    "causal attention": {CAUSAL: True},
+    "full attention": {CAUSAL: False},
+}
+"""The two networks that a file of this layout may belong to."""
+
 OFFICIAL_CONFIG: dict[str, Any] = {
     "model": "vitamin_large",
     "img_size": 256,
@@ -53,6 +62,7 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
         target="medbench.tokenizers.meditok:build",
         kind="discrete",
         default_variant="tiny",
+        readings=READINGS,
         summary="MedITok: 256 positions × 8 codebooks of 4096 codes, ViTamin encoder and decoder",
         variants={
             "tiny": Variant(

@@ -22,7 +22,7 @@ from ..harness.protocol import Encoding, TokenizerInfo
 from .catalogue import ENTRIES
 from .meditok_config import DOWNSAMPLE, MedITokConfig
 from .meditok_model import MedITokModel
-from .meditok_network import build_network, describe
+from .meditok_network import build_network, describe, take_causal
 
 _CARD = read_model_card(Path(__file__).parent / "cards" / "meditok.yaml")
 
@@ -126,8 +126,8 @@ def build(
 
     Args:
         variant: `tiny`, `official`, or a name for the user's own.
-        config: upstream's terms; None takes the variant's, or for own weights the published
-            variant with the same token width.
+        config: upstream's terms, and `causal` (true where it is left out); None takes the
+            variant's, or for own weights the published variant with the same token width.
         weights: a file, a state dict in upstream's keys, or None for the variant's own.
         device: torch device.
 
@@ -141,8 +141,10 @@ def build(
     if config is None:
         declared = known[variant].config if variant in known else None
         config = declared or _fitting_config(checkpoint.state, name=name)
-    parsed = MedITokConfig.from_mapping(config)
-    model = build_network(parsed, checkpoint.state, name=name, causal=True)
+    terms = dict(config)
+    causal = take_causal(terms, default=True, name=name)
+    parsed = MedITokConfig.from_mapping(terms)
+    model = build_network(parsed, checkpoint.state, name=name, causal=causal)
     provenance = _CARD.provenance(variant)
     info = describe(model, name, provenance=provenance, weights_sha256=checkpoint.sha256)
     return MedITok(model.to(device), info)

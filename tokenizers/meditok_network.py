@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..harness.errors import UsageError
 from ..harness.model_card import Provenance
 from ..harness.protocol import TokenizerInfo
 from ..harness.weights import load_into
+from .catalogue import CAUSAL
 from .meditok_config import DOWNSAMPLE, MedITokConfig
 from .meditok_model import MedITokModel
 
@@ -36,6 +39,21 @@ def build_network(
         model = MedITokModel(config, causal=causal)
     load_into(model, state, name=name, allow_unexpected=ALIGNMENT_KEYS)
     return model
+
+
+def take_causal(terms: dict[str, Any], *, default: bool, name: str) -> bool:
+    """Take the one term beside upstream's out of a configuration: whether projections are masked.
+
+    MedITok masks them; UniTok's first file does, its present one does not, under equal keys.
+
+    Raises:
+        UsageError: it is neither true nor false.
+    """
+    causal = terms.pop(CAUSAL, default)
+    if not isinstance(causal, bool):
+        message = f"{name}: {CAUSAL} must be true or false, not {causal!r}"
+        raise UsageError(message)
+    return causal
 
 
 def describe(

@@ -6,10 +6,11 @@ import sys
 
 import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 from medbench.harness.entries import HubFile, PackagedFile
 from medbench.harness.errors import MissingPrerequisite, UsageError
-from medbench.harness.locate import fetch, locate
+from medbench.harness.locate import converted_place, fetch, locate
 
 CONTENT = b"weights"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -20,7 +21,7 @@ SOURCE = HubFile("someone/model", "model.pth", licence="mit", size_bytes=1_510_0
 def _own_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("MEDBENCH_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def _place(path, content=CONTENT):
@@ -113,3 +114,54 @@ def test_looking_for_weights_imports_no_torch():
         "hub_places(HubFile('a/b', 'c')); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_was_first_used_is_held_to(tmp_path):
+    path = _place(tmp_path / "weights" / "someone" / "model" / "model.pth")
+    locate(SOURCE, tokenizer="m@official")
+    path.write_bytes(b"changed")
+    with pytest.raises(UsageError, match=r"when it was first used here.*weights\.lock\.json"):
+        locate(SOURCE, tokenizer="m@official")
+
+
+def test_another_revision_is_recorded_on_its_own(tmp_path):
+    path = _place(tmp_path / "weights" / "someone" / "model" / "model.pth")
+    locate(SOURCE, tokenizer="m@official")
+    path.write_bytes(b"changed")
+    other = HubFile("someone/model", "model.pth", revision="v2")
+    assert locate(other, tokenizer="m@official") == path
+
+
+def test_a_damaged_record_of_hashes_is_named(tmp_path):
+    _place(tmp_path / "weights" / "someone" / "model" / "model.pth")
+    (tmp_path / "weights" / "weights.lock.json").write_text("{")
+    with pytest.raises(UsageError, match=r"weights\.lock\.json is damaged"):
+        locate(SOURCE, tokenizer="m@official")
+
+
+def test_a_converted_file_is_preferred_and_keeps_the_published_hash(tmp_path):
+    import torch
+
+    from medbench.harness.weights import read_state_dict
+    from medbench.harness.weights_convert import convert
+    from medbench.harness.weights_lock import original_sha256, record_conversion
+
+    original = tmp_path / "weights" / "someone" / "model" / "model.pth"
+    original.parent.mkdir(parents=True)
+    shared = torch.arange(4.0)
+    torch.save({"ema": {"a": shared, "b": shared}, "model": {"a": -shared}}, original)
+    published = original_sha256(original)
+    converted = converted_place(SOURCE)
+    assert convert(original, converted, prefer=("ema",))
+    record_conversion(SOURCE, original, converted)
+    assert locate(SOURCE, tokenizer="m@official") == converted
+    assert original_sha256(converted) == published
+    found = read_state_dict(converted)
+    assert torch.equal(found["a"], shared)
+    assert torch.equal(found["b"], shared)
+    assert not convert(converted, tmp_path / "again.safetensors")
+    original.unlink()
+    assert locate(SOURCE, tokenizer="m@official") == converted
+    converted.write_bytes(b"other")
+    with pytest.raises(UsageError, match="damaged or another file"):
+        locate(SOURCE, tokenizer="m@official")
