@@ -133,7 +133,7 @@ class SharedQuantizer(nn.Module):
             indices=indices,
             vq_loss=F.mse_loss(chosen, vectors.detach()),
             commit_loss=self.beta * F.mse_loss(chosen.detach(), vectors),
-            entropy_loss=self.entropy_ratio * _entropy_loss(vectors, codes),
+            entropy_loss=self.entropy_ratio * soft_entropy_loss(vectors, codes),
         )
 
 
@@ -143,7 +143,13 @@ def _enlarge(codes: torch.Tensor, scale: int, grid: int) -> torch.Tensor:
     return F.interpolate(cells, size=(grid, grid), mode="bicubic")
 
 
-def _entropy_loss(vectors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+def soft_entropy_loss(vectors: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    """Mean entropy of each assignment minus entropy of the mean assignment.
+
+    Args:
+        vectors: unit vectors (N, D).
+        codes: unit codes (V, D).
+    """
     squared = vectors.square().sum(1, keepdim=True) + codes.square().sum(1)
     logits = -torch.addmm(squared, vectors, codes.T, alpha=-2) / _ENTROPY_TEMPERATURE
     log_share = logits.log_softmax(dim=1)

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from medbench.harness.metrics.extractors.philox import fan_in_weights, uniform_weights
+from medbench.testing import weights_of_case
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -72,32 +69,10 @@ class Golden:
     outputs: dict[str, Tensor]
 
 
-def _weight(spec: dict[str, Any], entry: dict[str, Any]) -> np.ndarray:
-    seed, key, shape = spec["seed"], entry["key"], tuple(entry["shape"])
-    kind, *numbers = next(
-        rest for pattern, *rest in spec["rules"] if re.search(pattern, key) is not None
-    )
-    if kind == "auto" and len(shape) >= 2:
-        kind = "fan_in"
-    elif kind == "auto":
-        kind, numbers = "uniform", [0.2, 1.0] if key.endswith("weight") else [0.1, 0.0]
-    if kind == "const":
-        return np.full(shape, numbers[0], dtype=entry["dtype"])
-    if kind == "fan_in":
-        return fan_in_weights(seed, key, shape, gain=numbers[0])
-    assert kind == "uniform", kind
-    return uniform_weights(seed, key, shape, spread=numbers[0], centre=numbers[1])
-
-
 def _read(name: str) -> Golden:
     spec = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
-    weights = {}
-    for entry in spec["state_dict"]:
-        array = _weight(spec, entry)
-        assert f"{zlib.crc32(array.tobytes()):08x}" == entry["crc32"], entry["key"]
-        weights[entry["key"]] = torch.from_numpy(array)
     config = spec["config"] | ({"variant": spec["variant"]} if "variant" in spec else {})
-    return Golden(config, weights, load_file(GOLDEN / f"{name}.io.safetensors"))
+    return Golden(config, weights_of_case(spec), load_file(GOLDEN / f"{name}.io.safetensors"))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from .curves import Curve
 from .ema import WeightAverage
 from .optimiser import build_optimiser
 from .recipe import Recipe
-from .schedule import WarmupCosine
+from .schedule import WarmupDecay
 from .settings import TrainingSettings
 
 _LOG = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Trainer:
             )
             raise UsageError(message)
         self.optimiser = build_optimiser(recipe.model, settings)
-        self.schedule = WarmupCosine(
+        self.schedule = WarmupDecay(
             base=settings.learning_rate,
             steps=settings.steps,
             warmup_steps=settings.warmup_steps,
