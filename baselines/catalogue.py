@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..harness.entries import TokenizerEntry, Variant
+from ..harness.entries import Family, TokenizerEntry, Variant
 from . import emu3_pumit_catalogue, taming_catalogue, tokenflow_catalogue, unitok_catalogue
 
 
@@ -39,4 +39,23 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
     *emu3_pumit_catalogue.ENTRIES,
     *tokenflow_catalogue.ENTRIES,
     *unitok_catalogue.ENTRIES,
+)
+
+_HUB = "medbench.baselines.hub_resolve"
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "diffusers",
+        f"{_HUB}:diffusers",
+        "continuous",
+        "diffusers:REPO or a folder: AutoencoderKL and VQModel of the diffusers library",
+    ),
+    Family("hf", f"{_HUB}:hugging_face", "discrete", "hf:REPO or a folder: Emu3-style VQ models"),
+    Family("timm", f"{_HUB}:timm", "continuous", "timm:NAME: image encoders, features only"),
+    Family(
+        "open_clip",
+        f"{_HUB}:open_clip",
+        "continuous",
+        "open_clip:MODEL/WEIGHTS: image towers, features only",
+    ),
 )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
 from .emu3_config import OFFICIAL_CONFIG as EMU3_CONFIG
 from .emu3_config import Emu3Config
 from .pumit_config import OFFICIAL_CONFIG as PUMIT_CONFIG
 from .pumit_config import PUMITConfig
 
+_CARDS = Path(__file__).parent / "cards"
+
 PUMIT_SOURCE = "https://github.com/function2-llx/PUMIT/releases/tag/v1"
 """Where PUMIT's author publishes the checkpoint; the repository has no licence file."""
 
 EMU3_ENTRY = TokenizerEntry(
     name="emu3-vq",
+    card=_CARDS / "emu3-vq.yaml",
     target="medbench.baselines.emu3:build",
     kind="discrete",
     default_variant="official",
@@ -41,6 +46,7 @@ PUMIT_WEIGHTS = ManualFile(
 
 PUMIT_ENTRY = TokenizerEntry(
     name="pumit",
+    card=_CARDS / "pumit.yaml",
     target="medbench.baselines.pumit:build",
     kind="continuous",
     default_variant="official",
@@ -57,6 +63,7 @@ PUMIT_ENTRY = TokenizerEntry(
 
 PUMIT_HARD_ENTRY = TokenizerEntry(
     name="pumit-hard",
+    card=_CARDS / "pumit.yaml",
     target="medbench.baselines.pumit:build_hard",
     kind="discrete",
     default_variant="official",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
 from .taming_config import MedVAEConfig, VQGANConfig
+
+_CARDS = Path(__file__).parent / "cards"
 
 VQGAN_F8_CONFIG: dict[str, Any] = {
     "embed_dim": 4,
@@ -87,6 +90,7 @@ def _medvae_variant(
 ENTRIES: tuple[TokenizerEntry, ...] = (
     TokenizerEntry(
         name="vqgan",
+        card=_CARDS / "vqgan.yaml",
         target="medbench.baselines.vqgan:build",
         kind="discrete",
         default_variant="official",
@@ -108,6 +112,7 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
     ),
     TokenizerEntry(
         name="medvae",
+        card=_CARDS / "medvae.yaml",
         target="medbench.baselines.medvae:build",
         kind="continuous",
         default_variant="official",
@@ -121,6 +126,7 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
     ),
     TokenizerEntry(
         name="medvae-rgb",
+        card=_CARDS / "medvae.yaml",
         target="medbench.baselines.medvae:build_rgb",
         kind="continuous",
         default_variant="official",

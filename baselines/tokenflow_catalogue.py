@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..harness.entries import HubFile, TokenizerEntry, Variant
@@ -27,6 +28,7 @@ ENTRY = TokenizerEntry(
     target="medbench.baselines.tokenflow:build",
     kind="discrete",
     default_variant="official",
+    card=Path(__file__).parent / "cards" / "tokenflow.yaml",
     wrappers=("ema", "model", "state_dict"),
     summary="TokenFlow: 817 positions on nine scales, 32768 codes shared by two codebooks",
     variants={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
@@ -20,6 +21,7 @@ ENTRY = TokenizerEntry(
     kind="discrete",
     default_variant="official",
     readings=READINGS,
+    card=Path(__file__).parent / "cards" / "unitok.yaml",
     summary="UniTok: 256 positions × 8 codebooks of 4096 codes, ViTamin encoder and decoder",
     variants={
         "official": Variant(

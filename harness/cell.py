@@ -13,10 +13,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .datasets.contamination import disclose
 from .datasets.store import INGEST_RULE, ImageStore
 from .errors import CellFailed, MedbenchError, NotApplicable
 from .file_hashes import file_sha256
 from .files import atomic_writer, hash_value, write_json
+from .model_card import declared_corpus
 from .record import (
     DatasetFacts,
     Definition,
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RESOLUTION = 256
+_MARKS = ("modified file", "found ")
+"""How a reader begins what a record must say of its data: not the owners' file, or not all."""
+
 PRECISION = "float32"
 
 
@@ -195,7 +200,7 @@ class CellJob:
             tokenizer=self.choice.entry.name,
             variant=self.choice.variant,
             task=self.task.name,
-            dataset=self._dataset_facts(),
+            dataset=self._dataset_facts(info),
             info=InfoFacts(**facts),
             identity=self.identity,
             definitions=_used(outcome, self.definitions),
@@ -233,9 +238,9 @@ class CellJob:
     def _data_warnings(self) -> list[str]:
         """Marks of data that are not what their owner distributes."""
         problems = self.dataset.card.known_problems
-        return [problem for problem in problems if problem.startswith("modified file")]
+        return [problem for problem in problems if problem.startswith(_MARKS)]
 
-    def _dataset_facts(self) -> DatasetFacts:
+    def _dataset_facts(self, info: TokenizerInfo) -> DatasetFacts:
         patients = {row.patient for row in self.store.rows if row.patient}
         notes: dict[str, int] = {}
         for row in self.store.rows:
@@ -257,7 +262,12 @@ class CellJob:
             pixels=card.pixels,
             failed=[FailedImage(id=f.id, reason=f.reason) for f in self.store.failures],
             notes=notes,
+            disclosure=self._disclosure(info),
         )
+
+    def _disclosure(self, info: TokenizerInfo) -> str:
+        corpus = declared_corpus(self.choice.entry.card, self.choice.variant)
+        return disclose(self.dataset.card, info.training_data, corpus).text
 
 
 def _used(outcome: Outcome, definitions: Mapping[str, Definition]) -> dict[str, Definition]:

@@ -39,6 +39,7 @@ class Listing(StrEnum):
     """What `medbench list` lists."""
 
     TOKENIZERS = "tokenizers"
+    FAMILIES = "families"
     TASKS = "tasks"
     DATASETS = "datasets"
 

@@ -58,6 +58,8 @@ class Variant:
     weights: Weights | None = None
     bits_per_image: float | None = None
     """Nominal, at the benchmark's resolution."""
+    companions: tuple[HubFile, ...] = ()
+    """Files that must lie beside the weights (a hub model's `config.json`); fetched with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,30 @@ class TokenizerEntry:
     aliases: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
     """Keys of its checkpoints under which its authors look for the weights first."""
+    card: Path | None = None
+    """Its model card (`harness.model_card`)."""
     readings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Networks that share keys and shapes, so that a file may be read as any of them: changes to
     the configuration, by what they mean. `weights verify` says which one a file fits."""
     origin: str = "medbench"
     """The distribution that registered it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a family makes of an argument."""
+
+    entry: TokenizerEntry
+    weights: Path | None = None
+    """The user's own file, where the argument is a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Tokenizers by the name that another library or hub gives them: `prefix:ARGUMENT`."""
+
+    prefix: str
+    target: str
+    """`package.module:attribute` of `resolve(argument, revision) -> Resolved`, without torch."""
+    kind: Kind
+    summary: str

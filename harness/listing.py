@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from .entries import ManualFile, PackagedFile, TokenizerEntry, Variant, Weights
+from .entries import Family, ManualFile, PackagedFile, TokenizerEntry, Variant, Weights
 from .locate import present
 from .registry import dataset_entries, task_entries
-from .tokenizer_registry import tokenizer_entries
+from .tokenizer_registry import family_entries, tokenizer_entries
 
 
 def listing(what: str | None = None) -> dict[str, Any]:
     """All registered names of one kind, or of every kind, JSON-able."""
     made = {
         "tokenizers": lambda: [_tokenizer(entry) for entry in tokenizer_entries().values()],
+        "families": lambda: [_family(family) for family in family_entries().values()],
         "tasks": lambda: [_plugin(entry) for entry in task_entries().values()],
         "datasets": lambda: [_plugin(entry) for entry in dataset_entries().values()],
     }
     return {kind: make() for kind, make in made.items() if what in (None, kind)}
+
+
+def _family(family: Family) -> dict[str, Any]:
+    return {"name": f"{family.prefix}:…", "summary": family.summary, "kind": family.kind}
 
 
 def _plugin(entry: Any) -> dict[str, Any]:
@@ -61,7 +66,7 @@ def listing_text(found: dict[str, Any]) -> str:
             headers = ["tokenizer", "kind", "bits/image", "state", "what"]
         else:
             rows = [[entry["name"], entry["summary"]] for entry in entries]
-            headers = [kind.removesuffix("s"), "what"]
+            headers = ["family" if kind == "families" else kind.removesuffix("s"), "what"]
         parts.append(tabulate(rows, headers=headers, tablefmt="simple"))
     return "\n\n".join(parts)
 

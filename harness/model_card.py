@@ -59,7 +59,7 @@ class WeightsFacts(_Closed):
     code_licence: str | None = None
     """Where it differs from the upstream code's."""
     declaration: str | None = None
-    """File beside the card that lists the training corpus."""
+    """File that lists the training corpus, relative to the card."""
 
     @field_validator("training_data")
     @classmethod
@@ -130,3 +130,11 @@ def read_model_card(path: Path) -> ModelCard:
     except (OSError, yaml.YAMLError, ValidationError) as error:
         message = f"{path}: not a valid model card: {error}"
         raise UsageError(message) from error
+
+
+def declared_corpus(card: Path | None, variant: str) -> Path | None:
+    """The file that lists the training corpus of a variant, if its card names one."""
+    facts = read_model_card(card).variants.get(variant) if card is not None else None
+    if card is None or facts is None or facts.declaration is None:
+        return None
+    return (card.parent / facts.declaration).resolve()

@@ -136,6 +136,9 @@ class DatasetFacts(_Model):
     failed: list[FailedImage] = Field(default_factory=list)
     notes: dict[str, int] = Field(default_factory=dict)
     """What was done while decoding, with counts: {"opaque alpha dropped": 3}."""
+    disclosure: str | None = None
+    """Whether the tokenizer's authors declare this very set among its training data, in the words
+    of `training_data`; None in records of before it was asked."""
 
 
 class Identity(_Model):

@@ -1,6 +1,6 @@
 """Tokenizers by name: which are registered, what a user's reference means, and building it.
 
-A reference is `name`, `name@variant` or `package.module:factory`.
+A reference is `name`, `name@variant`, `family:ARGUMENT` or `package.module:factory`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .entries import TokenizerEntry, Variant
+from .entries import Family, TokenizerEntry, Variant
 from .errors import UsageError
 from .file_hashes import file_sha256
 from .files import hash_value
@@ -58,6 +58,13 @@ def tokenizer_entries() -> dict[str, TokenizerEntry]:
     return by_name("tokenizer", entries)
 
 
+@cache
+def family_entries() -> dict[str, Family]:
+    """All families of tokenizers by prefix."""
+    families = [f for p in _CATALOGUES for f in getattr(importlib.import_module(p), "FAMILIES", ())]
+    return {family.prefix: family for family in families}
+
+
 def _third_party_tokenizer(name: str, target: str, origin: str) -> TokenizerEntry:
     return TokenizerEntry(
         name=name,
@@ -77,22 +84,14 @@ def choose_tokenizer(
     weights: Path | None = None,
     label: str | None = None,
 ) -> TokenizerChoice:
-    """Resolve `name`, `name@variant` or `package.module:factory` without importing its code.
+    """Resolve a reference without importing the tokenizer's code.
 
     With `weights` or `config` the variant is `label`, by default the first eight digits of the
     weights' (or else the configuration's) hash.
     """
-    if ":" in reference:
-        target, _, variant = reference.partition("@")
-        entry = _direct_entry(target)
-    else:
-        name, _, variant = reference.partition("@")
-        entries = tokenizer_entries()
-        aliases = {alias: e.name for e in entries.values() for alias in e.aliases}
-        entry = entries.get(aliases.get(name, name))
-        if entry is None:
-            names = [*entries, *aliases]
-            raise unknown("tokenizer", name, names, listing="medbench list tokenizers")
+    found = _find(reference)
+    entry, variant = found.entry, found.variant
+    weights = weights or found.weights
     if weights is None and config is None:
         if label is not None:
             message = "--label names a variant of your own: it goes with --weights or --config"
@@ -108,6 +107,32 @@ def choose_tokenizer(
         message = f"--label {own!r} is a published variant of {entry.name}: choose another label"
         raise UsageError(message)
     return TokenizerChoice(entry, own, config=config, weights=weights)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    entry: TokenizerEntry
+    variant: str
+    weights: Path | None = None
+
+
+def _find(reference: str) -> _Found:
+    prefix, colon, rest = reference.partition(":")
+    if colon and prefix in family_entries():
+        argument, _, revision = rest.partition("@")
+        resolved = load_target(family_entries()[prefix].target)(argument, revision or None)
+        return _Found(resolved.entry, resolved.entry.default_variant, resolved.weights)
+    if colon:
+        target, _, variant = reference.partition("@")
+        return _Found(_direct_entry(target), variant)
+    name, _, variant = reference.partition("@")
+    entries = tokenizer_entries()
+    aliases = {alias: e.name for e in entries.values() for alias in e.aliases}
+    entry = entries.get(aliases.get(name, name))
+    if entry is None:
+        names = [*entries, *aliases]
+        raise unknown("tokenizer", name, names, listing="medbench list tokenizers")
+    return _Found(entry, variant)
 
 
 def _direct_entry(target: str) -> TokenizerEntry:
@@ -178,7 +203,7 @@ def load_tokenizer(
     """Build a tokenizer by its registered name.
 
     Args:
-        name: `name`, `name@variant` or `package.module:factory`.
+        name: `name`, `name@variant`, `family:ARGUMENT` or `package.module:factory`.
         config: a mapping (or the path of a JSON file) in the upstream constructor's own terms.
         weights: a path, or a state dict in the upstream checkpoint's own keys.
         device: torch device.

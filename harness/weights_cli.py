@@ -66,7 +66,8 @@ def fetch(
         typer.confirm("Download?", abort=True)
     from .locate import fetch as download
 
-    path = download(source)
+    companions = choice.declared.companions if choice.declared else ()
+    path = [download(each) for each in (*companions, source)][-1]
     typer.echo(str(path))
     if convert:
         _convert(choice, source, path)

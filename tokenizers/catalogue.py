@@ -63,6 +63,7 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
         kind="discrete",
         default_variant="tiny",
         readings=READINGS,
+        card=Path(__file__).parent / "cards" / "meditok.yaml",
         summary="MedITok: 256 positions × 8 codebooks of 4096 codes, ViTamin encoder and decoder",
         variants={
             "tiny": Variant(

@@ -57,7 +57,7 @@ def _sizes(info: TokenizerInfo) -> Iterator[str]:
     needed = {"resolution": 1, "size_multiple": 1, "downsample": 1}
     if info.kind == "discrete":
         needed |= {"codebooks": 1, "codebook_size": 2, "positions": 1}
-    if info.kind in {"discrete", "continuous"}:
+    if info.kind in {"discrete", "continuous"} and "encode" not in info.cannot:
         needed |= {"latent_dims": 1}
         if "features" not in info.cannot:
             needed |= {"feature_dims": 1}
@@ -76,6 +76,8 @@ def _bits(info: TokenizerInfo) -> Iterator[str]:
     if info.kind == "bound":
         if bits is not None:
             yield f"bits_per_image is {bits}; a bound has none"
+        return
+    if bits is None and "encode" in info.cannot:
         return
     if bits is None:
         yield "bits_per_image is missing"

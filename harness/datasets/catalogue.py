@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..registry import Plugin
+from .card import packaged_cards
 from .medmnist_sets import MODALITY_OF
 
 _HERE = "medbench.harness.datasets"
@@ -17,5 +18,10 @@ ENTRIES = (
     *(
         Plugin(name, f"{_HERE}.medmnist:build", f"MedMNIST, {modality}; {name}@28, 64, 128, 224")
         for name, modality in MODALITY_OF.items()
+    ),
+    *(
+        Plugin(card.id, f"{_HERE}.placed:build", card.title)
+        for card in packaged_cards().values()
+        if card.reading is not None
     ),
 )

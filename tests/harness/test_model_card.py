@@ -63,3 +63,16 @@ def test_a_disclosure_outside_the_vocabulary_is_refused(tmp_path):
 def test_own_weights_are_never_called_clean():
     found = read_model_card(CARDS["unitok"]).provenance("mine")
     assert (found.training_data, found.weights_licence) == ("not disclosed", "unknown")
+
+
+def test_a_declared_corpus_is_found_beside_the_card_and_speaks_of_single_sets():
+    from medbench.harness.datasets.card import packaged_card
+    from medbench.harness.datasets.contamination import disclose
+    from medbench.harness.model_card import declared_corpus
+
+    corpus = declared_corpus(CARDS["meditok"], "official")
+    assert corpus is not None
+    found = disclose(packaged_card("hrf"), "overlap declared: some sets", corpus)
+    assert found.text.startswith("overlap declared: hrf: Hrf (S5, 45 images) is the same set")
+    assert declared_corpus(CARDS["meditok"], "tiny") is None
+    assert declared_corpus(None, "official") is None
