@@ -10,6 +10,8 @@ import sys
 _VERBS = (
     "medbench.harness.cli",
     "medbench.harness.weights_cli",
+    "medbench.harness.data_cli",
+    "medbench.harness.cache_cli",
     "medbench.harness.training.cli",
     "medbench.leaderboard.cli",
 )

@@ -118,6 +118,7 @@ def _places(data_root: Path | None) -> list[Finding]:
     except (OSError, MedbenchError) as error:
         remedy = "set MEDBENCH_CACHE to a folder that can be written"
         findings.append(Finding("places", "cache", "broken", str(error), remedy))
+    root = None
     try:
         root = data_root or environment_root()
         where = str(root) if root else "not set; only the embedded data sets are found"
@@ -126,7 +127,25 @@ def _places(data_root: Path | None) -> list[Finding]:
         remedy = "set MEDBENCH_DATA to your data folder"
         findings.append(Finding("places", "data root", "broken", str(error), remedy))
     findings.append(Finding("places", "weights", "ok", str(weights_root())))
-    return findings + [Finding("data", name, "ok", "embedded") for name in ("medsynth", "sample")]
+    return findings + _data(root)
+
+
+def _data(root: Path | None) -> list[Finding]:
+    """The sets that are here, at first sight, and how many others have a card."""
+    from .datasets.available import known_cards, presence
+
+    findings = []
+    seen = {name: presence(card, root) for name, card in known_cards().items()}
+    for name, found in seen.items():
+        if found.state == "embedded":
+            findings.append(Finding("data", name, "ok", "embedded"))
+        elif found.state == "found":
+            findings.append(Finding("data", name, "ok", f"{found.place} ({found.detail})"))
+        elif found.state == "partly":
+            remedy = f"medbench data verify {name}"
+            findings.append(Finding("data", name, "missing", found.detail, remedy))
+    others = len(seen) - len(findings)
+    return [*findings, Finding("data", "others", "ok", f"{others} not here: medbench data list")]
 
 
 def _weights() -> list[Finding]:

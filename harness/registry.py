@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TASK_CATALOGUE = "medbench.tasks.catalogue"
 _DATASET_CATALOGUE = "medbench.harness.datasets.catalogue"
+_TAKE_A_PATH = {"folder", "manifest", "jsonl", "wds", "npz", "dicom", "nifti"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,7 @@ def load_dataset(reference: str, *, data_root: Path | None = None) -> Dataset:
     name, _, rest = reference.partition(":")
     name, _, variant = name.partition("@")
     if name not in entries:
-        known = [
-            n + (":PATH" if n in {"folder", "manifest", "dicom", "nifti"} else "") for n in entries
-        ]
+        known = [n + (":PATH" if n in _TAKE_A_PATH else "") for n in entries]
         raise unknown("dataset", reference, known, listing="medbench list datasets")
     factory = load_target(entries[name].target)
     return factory(reference, argument=rest, variant=variant, data_root=data_root)

@@ -340,7 +340,8 @@ def test_validate_prints_each_check_and_fails_with_1_for_a_broken_tokenizer(caps
 
 def test_list_and_doctor_speak_json(capsys):
     assert invoke(["list", "--json"]) == 0
-    assert {"tokenizers", "families", "tasks", "datasets"} == set(json.loads(capsys.readouterr().out))
+    kinds = {"tokenizers", "families", "tasks", "datasets"}
+    assert kinds == set(json.loads(capsys.readouterr().out))
     assert invoke(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["usable"] is True

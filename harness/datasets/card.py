@@ -94,7 +94,7 @@ class Card(_Closed):
     native_size: str = "unknown"
     bit_depth: str = "unknown"
     splits: dict[str, int | None] = Field(default_factory=dict)
-    """Images per split; None where unknown."""
+    """Images per split (questions, or rows, of a question set); None where unknown."""
     size_bytes: int | None = None
     """Of the download."""
     downloads: list[Download] = Field(default_factory=list)

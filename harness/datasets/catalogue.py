@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from ..registry import Plugin
-from .card import packaged_cards
-from .medmnist_sets import MODALITY_OF
+from .card import packaged_card, packaged_cards
+from .medmnist_sets import NAMES
 
 _HERE = "medbench.harness.datasets"
 
+_QUESTION_SETS = {"vqa-rad": "vqa_rad", "slake": "slake", "pubmedvision": "pubmedvision"}
+
 ENTRIES = (
-    Plugin("medsynth", f"{_HERE}.synthetic:build", "procedural, eight modalities, embedded"),
+    Plugin("medsynth", f"{_HERE}.synthetic:build", "procedural, nine classes of images, embedded"),
     Plugin("sample", f"{_HERE}.sample:build", "real images inside installed packages, embedded"),
     Plugin("folder", f"{_HERE}.folder:build", "folder:PATH, one directory per modality"),
     Plugin("manifest", f"{_HERE}.manifest:build", "manifest:FILE.csv or .parquet"),
     Plugin("dicom", f"{_HERE}.dicom:build", "dicom:PATH, a DICOM file or a folder of them"),
     Plugin("nifti", f"{_HERE}.nifti:build", "nifti@MODALITY:PATH, slices of NIfTI volumes"),
+    Plugin("npz", f"{_HERE}.npz:build", "npz@MODALITY:FILE, any file in MedMNIST's layout"),
     *(
-        Plugin(name, f"{_HERE}.medmnist:build", f"MedMNIST, {modality}; {name}@28, 64, 128, 224")
-        for name, modality in MODALITY_OF.items()
+        Plugin(name, f"{_HERE}.{module}:build", packaged_card(name).title)
+        for name, module in _QUESTION_SETS.items()
+    ),
+    *(
+        Plugin(
+            name,
+            f"{_HERE}.medmnist:build",
+            f"MedMNIST, {packaged_card(name).modalities[0]}; {name}@28, 64, 128, 224",
+        )
+        for name in NAMES
     ),
     *(
         Plugin(card.id, f"{_HERE}.placed:build", card.title)

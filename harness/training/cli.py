@@ -110,5 +110,5 @@ def run(
     weights = trainer.run()
     path = output / "weights.safetensors"
     if parallel.rank() == 0:
-        export_weights(path, weights)
+        export_weights(path, trainer.recipe.export(weights))
     return path

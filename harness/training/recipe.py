@@ -48,6 +48,10 @@ class Recipe(Protocol):
         """Act after the optimiser's step (for instance, revive dead codes)."""
         ...
 
+    def export(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The final weights of `model` as they are to be saved: in upstream's keys and shapes."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """What the recipe remembers from step to step: tensors, numbers, strings."""
         ...

@@ -14,17 +14,17 @@ import torch
 import yaml
 
 from medbench.harness.errors import UsageError
+from medbench.harness.training.codebooks import kmeans
 from medbench.harness.training.presets import PRESETS, read_config
+from medbench.harness.training.reconstruction import (
+    ReconstructionPlan,
+    ReconstructionRecipe,
+    structure_loss,
+)
 from medbench.harness.training.settings import TrainingSettings
 from medbench.tokenizers.catalogue import TINY_CONFIG
 from medbench.tokenizers.meditok_config import MedITokConfig
-from medbench.tokenizers.meditok_recipe import (
-    ReconstructionPlan,
-    ReconstructionRecipe,
-    build,
-    spherical_kmeans,
-    structure_loss,
-)
+from medbench.tokenizers.meditok_recipe import build
 
 SETTINGS = TrainingSettings(steps=8, learning_rate=1e-3)
 
@@ -72,21 +72,21 @@ def test_kmeans_finds_well_separated_directions() -> None:
     noise = 0.02 * torch.randn(6, 200, 8, generator=generator(2))
     vectors = torch.nn.functional.normalize(centres[:, None] + noise, dim=-1).flatten(0, 1)
     # More centres than groups, so that every group has one whatever the start.
-    found = spherical_kmeans(vectors, 40, generator())
+    found = kmeans(vectors, 40, generator(), spherical=True)
     assert torch.allclose(found.norm(dim=1), torch.ones(40), atol=1e-5)
     assert ((centres @ found.T).amax(dim=1) > 0.995).all()
 
 
 def test_kmeans_with_fewer_vectors_than_centres_repeats_them() -> None:
     vectors = torch.eye(4)
-    found = spherical_kmeans(vectors, 10, generator())
+    found = kmeans(vectors, 10, generator(), spherical=True)
     assert found.shape == (10, 4)
     assert ((found @ vectors.T).amax(dim=1) > 0.999).all()
 
 
 def test_kmeans_quantises_better_than_random_vectors() -> None:
     vectors = torch.nn.functional.normalize(torch.randn(3000, 4, generator=generator()), dim=1)
-    found = spherical_kmeans(vectors, 64, generator())
+    found = kmeans(vectors, 64, generator(), spherical=True)
     picked = vectors[torch.randperm(3000, generator=generator())[:64]]
     assert (vectors @ found.T).amax(1).mean() > (vectors @ picked.T).amax(1).mean() + 0.005
 
@@ -176,8 +176,9 @@ def test_dead_codes_restart_at_encoder_outputs_and_live_ones_stay(recipe) -> Non
     recipe.before_step(2)
     recipe.losses(2, generator())
     recipe.losses(3, generator())
+    assert recipe.keeper is not None
     before = [b.codebook.weight.detach().clone() for b in recipe.model.quantizer.books]
-    usage = [b.vocab_usage.clone() for b in recipe.model.quantizer.books]
+    usage = [share.clone() for share in recipe.keeper.usage]
     recipe.after_step(3, generator())
     for book, old, used in zip(recipe.model.quantizer.books, before, usage, strict=True):
         changed = (book.codebook.weight.detach() != old).any(dim=1)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from medbench.harness.datasets import medmnist as module
+from medbench.harness.datasets.card import packaged_card, packaged_cards
 from medbench.harness.datasets.medmnist import build, official_table
-from medbench.harness.datasets.medmnist_sets import MODALITY_OF, SIZES
+from medbench.harness.datasets.medmnist_sets import NAMES, SIZES
+from medbench.harness.datasets.official import allow_modified
 from medbench.harness.datasets.store import ingest
 from medbench.harness.errors import MissingPrerequisite, UsageError
 
@@ -84,14 +86,23 @@ def test_an_allowed_modified_file_marks_the_card_and_an_official_one_does_not(
     root, arrays, monkeypatch
 ):
     path = save(root, arrays)
-    assert make(root).card.known_problems[0].startswith("modified file")
-    table = official_table() | {}
-    table["breastmnist"] = table["breastmnist"] | {
-        "MD5": hashlib.md5(path.read_bytes()).hexdigest()
-    }
-    monkeypatch.setattr(module, "official_table", lambda: table)
+    assert make(root).card.known_problems[0].startswith("modified file: breastmnist.npz: its md5")
+    card = packaged_card("breastmnist")
+    found = hashlib.md5(path.read_bytes()).hexdigest()
+    official = [each.model_copy(update={"md5": found}) for each in card.downloads]
+    own = card.model_copy(update={"downloads": official})
+    monkeypatch.setattr(module, "packaged_card", lambda _: own)
     monkeypatch.delenv("MEDBENCH_ALLOW_MODIFIED")
     assert not any("modified" in problem for problem in make(root).card.known_problems)
+
+
+def test_the_permission_is_given_by_one_call(root, arrays, monkeypatch):
+    save(root, arrays)
+    monkeypatch.setenv("MEDBENCH_ALLOW_MODIFIED", "0")
+    with pytest.raises(UsageError, match="is not the official file"):
+        make(root)
+    allow_modified()
+    assert len(make(root).items()) == 156
 
 
 def test_an_all_zero_image_fails_with_its_row_and_the_others_stay(root, arrays):
@@ -112,18 +123,30 @@ def test_a_label_out_of_range_fails_with_its_row_and_the_others_stay(root, array
     assert f"{path}: test row 9: label [2] is outside 0..1" in failure.reason
 
 
-def test_wrong_split_sizes_are_refused_with_both_counts(root, arrays):
-    arrays["val_labels"] = arrays["val_labels"][:70]
-    path = save(root, arrays)
-    with pytest.raises(UsageError, match=f"{path}: val has 70 rows, the official file has 78"):
+def test_wrong_split_sizes_are_refused_with_both_counts_or_marked(root, arrays, monkeypatch):
+    for kind in ("images", "labels"):
+        arrays[f"val_{kind}"] = arrays[f"val_{kind}"][:70]
+    save(root, arrays)
+    said = "val has 70 rows, the official file has 78"
+    assert said in make(root).card.known_problems[0]
+    monkeypatch.delenv("MEDBENCH_ALLOW_MODIFIED")
+    with pytest.raises(UsageError, match=rf"breastmnist\.npz is not the official file.*{said}"):
         make(root)
 
 
-def test_images_of_another_shape_are_refused_by_file(root, arrays):
-    arrays["test_images"] = arrays["test_images"][:, :20]
+def test_labels_of_another_count_than_images_are_refused_even_when_allowed(root, arrays):
+    arrays["val_labels"] = arrays["val_labels"][:70]
     save(root, arrays)
-    with pytest.raises(UsageError, match=r"breastmnist\.npz: test_images is uint8 \(156, 20, 28\)"):
-        ingest(make(root))
+    with pytest.raises(UsageError, match=r"breastmnist\.npz: val has 78 images and 70 labels"):
+        make(root)
+
+
+@pytest.mark.parametrize("shape", [(156, 20, 28), (156, 28, 28, 3), (156, 64, 64)])
+def test_images_of_another_shape_are_refused_even_when_allowed(root, arrays, shape):
+    arrays["test_images"] = np.ones(shape, np.uint8)
+    save(root, arrays)
+    with pytest.raises(UsageError, match=r"breastmnist\.npz: test has images .* \(28, 28\)"):
+        make(root)
 
 
 def test_an_absent_array_is_named(root, arrays):
@@ -167,25 +190,68 @@ def test_an_unknown_size_or_split_is_refused(root, variant):
 
 def test_every_2d_set_of_the_package_has_a_modality_and_files_of_four_sizes():
     two_d = {name for name, info in official_table().items() if "MD5_224" in info}
-    assert two_d == set(MODALITY_OF)
+    assert two_d == set(NAMES)
     assert all(f"url_{size}" in official_table()[n] for n in two_d for size in SIZES[1:])
 
 
-def test_dermamnist_keeps_its_licence_and_its_pixels_at_home(root, rng):
-    info = official_table()["dermamnist"]
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_has_the_facts_that_the_package_prints(name):
+    info, card = official_table()[name], packaged_card(name)
+    assert card.splits == info["n_samples"]
+    assert card.licence == info["license"]
+    assert card.title.startswith(info["python_class"])
+    assert (card.pixels == "publish") == (info["license"] == "CC BY 4.0")
+    assert card.access == "open"
+    for size, download in zip(SIZES, card.downloads, strict=True):
+        suffix = "" if size == 28 else f"_{size}"
+        assert download.filename == f"{name}{suffix}.npz"
+        assert download.url == info[f"url{suffix}"]
+        assert download.md5 == info[f"MD5{suffix}"]
+
+
+def test_a_layout_is_verified_only_where_a_file_was_read():
+    read = {name for name in NAMES if packaged_card(name).layout != "unverified"}
+    assert read == {"breastmnist", "pneumoniamnist"}
+
+
+def test_the_printed_counts_of_the_seven_sets_are_on_their_cards():
+    printed = {
+        name: row.count
+        for name in NAMES
+        for row in packaged_card(name).listed
+        if row.table == "MedITok S8"
+    }
+    assert printed == {
+        "pneumoniamnist": 4708 + 1148,
+        "pathmnist": 89996 + 500,
+        "chestmnist": 78468 + 500,
+        "bloodmnist": 11959 + 500,
+        "dermamnist": 7007 + 500,
+        "retinamnist": 1080 + 500,
+        "breastmnist": 546 + 234,
+    }
+
+
+def test_no_other_card_is_taken_for_one_of_the_sets():
+    assert {name for name in packaged_cards() if name.endswith("mnist")} == set(NAMES)
+
+
+def test_dermamnist_keeps_its_licence_and_its_pixels_at_home(root):
     made = {}
-    for split, count in info["n_samples"].items():
-        made[f"{split}_images"] = np.full((count, 28, 28, 3), 7, np.uint8)
-        made[f"{split}_labels"] = np.zeros((count, 1), np.uint8)
+    for split in ("train", "val", "test"):
+        made[f"{split}_images"] = np.full((3, 28, 28, 3), 7, np.uint8)
+        made[f"{split}_labels"] = np.zeros((3, 1), np.uint8)
     np.savez_compressed(root / "dermamnist.npz", **made)
     card = make(root, name="dermamnist").card
     assert (card.licence, card.pixels) == ("CC BY-NC 4.0", "local")
+    assert (card.id, card.native_size) == ("dermamnist@28", "28x28")
+    assert len(card.downloads) == 1
 
 
-def test_findings_of_a_multi_label_set_are_joined(root, rng):
-    info = official_table()["chestmnist"]
-    made = {f"{s}_labels": np.zeros((n, 14), np.uint8) for s, n in info["n_samples"].items()}
-    made["test_labels"][3, [0, 2]] = 1
+def test_findings_of_a_multi_label_set_are_joined(root):
+    labels = np.zeros((5, 14), np.uint8)
+    labels[3, [0, 2]] = 1
+    made = {"test_images": np.ones((5, 28, 28), np.uint8), "test_labels": labels}
     np.savez_compressed(root / "chestmnist.npz", **made)
     items = make(root, name="chestmnist").items()
     assert [items[2].label, items[3].label] == ["", "atelectasis|effusion"]
