@@ -1,0 +1,1 @@
+"""Duplicates within, between and against image collections, and patients in two splits."""
