@@ -1,4 +1,4 @@
-"""`medsynth`: the procedural data set as images to evaluate on."""
+"""`medsynth`: the procedural data set as images, captions and questions to evaluate on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import UsageError
 from . import medsynth
 from .card import Card, packaged_card
-from .dataset import Item, pick_per_group
+from .dataset import Item
 from .images import Decoded
+from .question import Question, pick_per_kind
 
 SEED = 0
 """Of the published data set; another seed would be another data set."""
@@ -30,24 +31,55 @@ class SyntheticDataset:
     per_group: int
 
     def items(self, limit: int | None = None) -> Sequence[Item]:
-        """Images by modality and index; `limit` takes the first indices (they are exchangeable)."""
+        """Images by modality and index; `limit` takes the first indices (as good as any)."""
         count = self.per_group if limit is None else min(limit, self.per_group)
-        items = [
+        return [
             self._item(modality, index)
             for modality in medsynth.MODALITIES
             for index in range(count)
         ]
-        return pick_per_group(items, None)
+
+    def questions(self, limit: int | None = None) -> Sequence[Question]:
+        """Four to six questions about each image of `items()`; nothing is rendered for them."""
+        asked = [
+            question
+            for modality in medsynth.MODALITIES
+            for index in range(self.per_group)
+            for question in self._questions(modality, index)
+        ]
+        return pick_per_kind(asked, limit)
+
+    def _id(self, modality: str, index: int) -> str:
+        return f"{self.split}/{modality}/{index:05d}"
 
     def _item(self, modality: str, index: int) -> Item:
         key = (modality, index, self.split)
+        told = medsynth.describe(modality, index, seed=SEED, split=self.split)
         return Item(
-            id=f"{self.split}/{modality}/{index:05d}",
+            id=self._id(modality, index),
             group=modality,
             load=partial(_pixels, *key),
             content_key=partial(_content_key, *key),
+            label=told.label,
+            patient=told.patient,
             load_mask=partial(_mask, *key),
+            caption=told.caption,
         )
+
+    def _questions(self, modality: str, index: int) -> list[Question]:
+        image_id = self._id(modality, index)
+        told = medsynth.describe(modality, index, seed=SEED, split=self.split)
+        return [
+            Question(
+                id=f"{image_id}/{position}",
+                image_id=image_id,
+                question=asked.question,
+                answer=asked.answer,
+                kind=asked.kind,
+                topic=asked.topic,
+            )
+            for position, asked in enumerate(told.questions)
+        ]
 
 
 @lru_cache(maxsize=64)

@@ -1,15 +1,19 @@
-"""medsynth: procedural, seeded medical images with labels, masks and latent states.
+"""medsynth: procedural, seeded medical images with everything known about them.
+
+From one latent state come the image, class label, lesion mask, patient, caption and questions.
 
 Every image is a pure function of (seed, split, modality, index); nothing is downloaded and no
 patient is in it. It serves where real data cannot be had: demonstrations, tests, training small
-reference tokenizers. See `generate`.
+reference tokenizers. See `generate`, and `describe` for what needs no rendering.
 """
 
 from __future__ import annotations
 
-from .generate import CLASSES, GENERATOR_VERSION, MODALITIES, generate
+from .captions import UNNAMED
+from .generate import CLASSES, GENERATOR_VERSION, MODALITIES, describe, generate
 from .latent import HEALTHY, SPLITS
-from .sample import Sample, StateValue
+from .questions import Asked
+from .sample import Description, Sample, StateValue
 
 __all__ = [
     "CLASSES",
@@ -17,7 +21,11 @@ __all__ = [
     "HEALTHY",
     "MODALITIES",
     "SPLITS",
+    "UNNAMED",
+    "Asked",
+    "Description",
     "Sample",
     "StateValue",
+    "describe",
     "generate",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .branches import Roots, draw_branches, fork, grow
+from .ct_table import add_table
 from .latent import Finding, Placement, chance, draw_finding, uniform
 from .noise import band_noise, power_noise
 from .sample import Generator, Rendering
@@ -29,6 +30,7 @@ class CtState:
     body_b: float
     centre_x: float
     centre_y: float
+    roll: float
     fat: float
     lung_a: float
     lung_b: float
@@ -38,6 +40,7 @@ class CtState:
     kernel: float
     sharpening: float
     emphysema: float
+    dependent: float
     table: str
     arms: bool
 
@@ -45,23 +48,25 @@ class CtState:
 def draw_state(rng: np.random.Generator) -> CtState:
     """Draw a slice level (0 apex to 1 base), a body, a protocol and a finding."""
     placement = Placement(offset=(0.13, 0.21), y=(0.4, 0.54), radius=(0.018, 0.055))
-    size = uniform(rng, (0.82, 1.14))
+    size = uniform(rng, (0.76, 1.12))
     return CtState(
         finding=draw_finding(rng, CLASSES, placement),
         level=uniform(rng, (0.0, 1.0)),
         body_a=size * uniform(rng, (0.4, 0.46)),
         body_b=size * uniform(rng, (0.27, 0.33)),
-        centre_x=float(rng.normal(0.5, 0.012)),
-        centre_y=float(rng.normal(0.47, 0.02)),
+        centre_x=float(rng.normal(0.5, 0.035)),
+        centre_y=float(rng.normal(0.47, 0.04)),
+        roll=float(rng.normal(0.0, 0.07)),
         fat=uniform(rng, (0.015, 0.05)),
-        lung_a=uniform(rng, (0.30, 0.36)),
-        lung_b=uniform(rng, (0.66, 0.76)),
+        lung_a=uniform(rng, (0.28, 0.37)),
+        lung_b=uniform(rng, (0.62, 0.78)),
         lung_density=uniform(rng, (-900.0, -780.0)),
         enhancement=uniform(rng, (0.0, 250.0)) if chance(rng, 0.5) else 0.0,
         noise=float(12.0 * np.exp(uniform(rng, (0.0, 2.6)))),
         kernel=uniform(rng, (35.0, 150.0)),
         sharpening=uniform(rng, (0.0, 1.8)),
         emphysema=uniform(rng, (0.0, 1.0)) ** 3,
+        dependent=uniform(rng, (0.0, 1.0)) ** 1.5,
         table=("curved", "double", "wedge", "none")[int(rng.integers(4))],
         arms=chance(rng, 0.15),
     )
@@ -86,7 +91,7 @@ def render(state: CtState, canvas: Canvas) -> Rendering:
     density = _lung(state, canvas, body, density)
     density, lesion = _lesion(state, canvas, body, density)
     density = _bones(state, canvas, body, density)
-    density = _table(state, canvas, body, density)
+    density = add_table(state, canvas, body.depth, density)
     density = canvas.blur(density, 0.55)
     density = density + np.float32(state.sharpening) * (density - canvas.blur(density, 1.3))
     return Rendering(pixels=density + _noise(state, canvas, body), lesion=lesion)
@@ -95,8 +100,10 @@ def render(state: CtState, canvas: Canvas) -> Rendering:
 def _body(state: CtState, canvas: Canvas) -> _Body:
     wave = power_noise(canvas, 2.4, low=1.5, high=14.0)
     x, y = canvas.x + 0.004 * wave, canvas.y - 0.004 * wave
-    u = (x - np.float32(state.centre_x)) / np.float32(state.body_a)
-    v = (y - np.float32(state.centre_y)) / np.float32(state.body_b)
+    x, y = x - np.float32(state.centre_x), y - np.float32(state.centre_y)
+    cosine, sine = np.float32(np.cos(state.roll)), np.float32(np.sin(state.roll))
+    u = (x * cosine + y * sine) / np.float32(state.body_a)
+    v = (y * cosine - x * sine) / np.float32(state.body_b)
     radius = (np.abs(u) ** 2.3 + np.abs(v) ** 2.3) ** np.float32(1 / 2.3)
     breast = 0.05 * np.exp(-(((np.abs(u) - 0.5) / 0.28) ** 2)) * step(-v - 0.5, 0.3)
     depth = (1 + breast - radius) * np.float32(state.body_b)
@@ -168,6 +175,10 @@ def _lung(state: CtState, canvas: Canvas, body: _Body, density: Field) -> Field:
     texture = power_noise(canvas, 0.7, low=5.0, high=90.0)
     tilt = 45 * body.v
     parenchyma = state.lung_density + tilt + 28 * texture
+    # Lung that lies lowest is compressed: a hazy rim in healthy scans too.
+    sunk = np.exp(-np.clip(body.lung_depth, 0, 1) / np.float32(0.035))
+    sunk = sunk * step(body.v - 0.15, 0.25) * np.clip(1 + 0.5 * texture, 0, 2)
+    parenchyma = parenchyma + np.float32(560 * state.dependent) * sunk
     holes = step(band_noise(canvas, 22.0, width=0.5) - 2.2 + 1.6 * state.emphysema, 0.2)
     parenchyma = parenchyma - 90 * holes
     tree = _lung_vessels(state, canvas)
@@ -214,11 +225,18 @@ def _lesion(state: CtState, canvas: Canvas, body: _Body, density: Field) -> tupl
     same = ((canvas.x > state.centre_x) == (finding.x > 0.5)).astype(np.float32)
     side = 1.0 if finding.x > 0.5 else -1.0
     if finding.label == "effusion":
-        surface = 0.42 - 0.45 * finding.severity + 0.35 * (np.abs(body.u) - 0.45) ** 2
+        surface = 0.46 - 0.42 * finding.severity + 0.35 * (np.abs(body.u) - 0.45) ** 2
         cover = step(body.v - surface, 0.02) * step(body.lung_depth - 0.001, 0.004) * same
         return density + (12 - density) * cover, cover
     x = state.centre_x + side * state.body_a * (0.36 + 0.18 * (abs(finding.x - 0.5) - 0.13) / 0.08)
-    y = state.centre_y + state.body_b * (finding.y - 0.47) * 2.5
+    x, y = (
+        x - state.roll * state.body_b * (finding.y - 0.47) * 2.5,
+        (
+            state.centre_y
+            + state.body_b * (finding.y - 0.47) * 2.5
+            + state.roll * (x - state.centre_x)
+        ),
+    )
     scale = 1.0 if finding.label == "nodule" else 1.9
     outline = Ellipse(x, y, finding.radius * scale, finding.radius * scale * 0.85, side * 0.5)
     rough, lobes = (0.1, 12) if finding.label == "nodule" else (0.22, 9)
@@ -262,38 +280,6 @@ def _bones(state: CtState, canvas: Canvas, body: _Body, density: Field) -> Field
     return density + (30 - density) * step(canal, 0.012)
 
 
-def _table(state: CtState, canvas: Canvas, body: _Body, density: Field) -> Field:
-    air = step(-body.depth, 0.003)
-    if state.arms:
-        for side in (-1, 1):
-            arm = Ellipse(0.5 + side * 0.46, state.centre_y + 0.02, 0.06, 0.075)
-            depth = arm.depth(canvas.x, canvas.y)
-            bone = Ellipse(0.5 + side * 0.46, state.centre_y + 0.02, 0.018, 0.018).cover(
-                canvas.x, canvas.y
-            )
-            limb = -100 + 150 * step(depth - 0.012, 0.005) + 700 * bone
-            density = density + (limb - density) * step(depth, 0.003) * air
-    if state.table == "none":
-        return density
-    top = state.centre_y + 1.02 * state.body_b
-    bow = (canvas.x - 0.5) ** 2 * np.float32(-0.35)
-    line = canvas.y - np.float32(top + 0.025) - bow
-    inside = step(0.44 - np.abs(canvas.x - 0.5), 0.004)
-    sheet = np.exp(-((line / 0.004) ** 2))
-    if state.table != "curved":
-        sheet = np.maximum(sheet, np.exp(-(((line - 0.055) / 0.004) ** 2)))
-    level = -1000 + 950 * sheet
-    if state.table == "wedge":
-        trapeze = np.minimum(
-            0.03 - np.abs(line - 0.05), 0.2 - 1.6 * (line - 0.02) - np.abs(canvas.x - 0.5)
-        )
-        level = np.maximum(level, -1000 + 950 * step(trapeze, 0.004))
-    else:
-        foam = step(np.float32(0.024) - np.abs(line - 0.028), 0.004)
-        level = np.maximum(level, -1000 + 60 * foam)
-    return np.maximum(density, -1000 + (level + 1000) * inside * air)
-
-
 def _noise(state: CtState, canvas: Canvas, body: _Body) -> Field:
     """Noise is band limited by the kernel and strongest where the beam crosses most tissue."""
     grain = power_noise(canvas, -0.5, low=8.0, high=state.kernel)
@@ -302,4 +288,11 @@ def _noise(state: CtState, canvas: Canvas, body: _Body) -> Field:
     return np.float32(state.noise) * strength * (grain + 0.3 * streaks)
 
 
-GENERATOR = Generator(classes=CLASSES, draw=draw_state, render=render, hounsfield=True)
+GENERATOR = Generator(
+    classes=CLASSES, draw=draw_state, render=render,
+    patient=(
+        "body_a", "body_b", "fat", "lung_a", "lung_b", "lung_density", "enhancement", "noise",
+        "kernel", "sharpening", "emphysema", "table", "arms",
+    ),
+    hounsfield=True,
+)  # fmt: skip

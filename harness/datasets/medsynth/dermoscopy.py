@@ -44,6 +44,7 @@ class DermoscopyState:
     blotches: float
     grain: float
     skin_lines: float
+    freckles: int
     hairs: int
     hair_darkness: float
     aspect: float
@@ -57,11 +58,12 @@ class DermoscopyState:
     sticker: int
     gloss: float
     light_angle: float
+    light_fall: float
 
 
 def draw_state(rng: np.random.Generator) -> DermoscopyState:
     """Draw skin, optics and a finding."""
-    placement = Placement(offset=(0.0, 0.16), y=(0.35, 0.65), radius=(0.07, 0.24))
+    placement = Placement(offset=(0.0, 0.3), y=(0.2, 0.8), radius=(0.055, 0.19))
     return DermoscopyState(
         finding=draw_finding(rng, CLASSES, placement),
         camera=draw_camera(rng, _CAMERAS),
@@ -70,11 +72,12 @@ def draw_state(rng: np.random.Generator) -> DermoscopyState:
         blotches=uniform(rng, (0.15, 1.5)),
         grain=uniform(rng, (0.002, 0.016)),
         skin_lines=uniform(rng, (0.1, 1.0)),
+        freckles=int(rng.integers(1, 12)) if chance(rng, 0.5) else 0,
         hairs=int(rng.integers(3, 34)) if chance(rng, 0.6) else 0,
         hair_darkness=uniform(rng, (0.25, 0.9)),
         aspect=uniform(rng, (0.65, 1.0)),
         angle=uniform(rng, (0.0, 3.14)),
-        pigment=uniform(rng, (0.5, 1.5)),
+        pigment=uniform(rng, (0.6, 1.5)),
         network=uniform(rng, (0.1, 1.0)),
         network_scale=uniform(rng, (18.0, 34.0)),
         vignette=uniform(rng, (0.0, 0.5)) if chance(rng, 0.6) else 0.0,
@@ -83,6 +86,7 @@ def draw_state(rng: np.random.Generator) -> DermoscopyState:
         sticker=int(rng.integers(1, 6)) if chance(rng, 0.25) else 0,
         gloss=uniform(rng, (0.0, 1.0)) ** 2,
         light_angle=uniform(rng, (0.0, 6.28)),
+        light_fall=uniform(rng, (0.05, 0.5)),
     )
 
 
@@ -110,6 +114,7 @@ def _skin(state: DermoscopyState, canvas: Canvas) -> tuple[Field, Field]:
     mottle = power_noise(canvas, 1.1, low=4.0, high=70.0)
     spread = np.float32(state.blotches)
     melanin = 0.06 + 0.4 * state.melanin + spread * (0.02 * cloud + 0.01 * mottle)
+    melanin = melanin + _freckles(state, canvas) * (1 + 0.3 * mottle)
     melanin = (
         melanin + np.float32(state.grain) * pores + np.float32(0.05 * state.skin_lines) * lines
     )
@@ -121,6 +126,17 @@ def _skin(state: DermoscopyState, canvas: Canvas) -> tuple[Field, Field]:
         + np.float32(0.7 * state.grain) * pores
     )
     return melanin, blood
+
+
+def _freckles(state: DermoscopyState, canvas: Canvas) -> Field:
+    """Pigment of sun freckles: faint, small, without structure; on healthy skin too."""
+    if not state.freckles:
+        return canvas.zeros()
+    rng, count = canvas.rng, state.freckles
+    x, y = rng.uniform(0, 1, (2, count))
+    radius = 0.007 + 0.03 * rng.uniform(0, 1, count) ** 2
+    spots = stamp_discs(canvas, x, y, radius, rng.uniform(0.1, 0.4, count))
+    return canvas.blur(spots, 1.8)
 
 
 def _lesion(state: DermoscopyState, canvas: Canvas) -> tuple[Field, Field, Field | None]:
@@ -142,12 +158,12 @@ def _lesion(state: DermoscopyState, canvas: Canvas) -> tuple[Field, Field, Field
     globules = step(band_noise(canvas, 26.0, width=0.35) - 0.9, 0.3)
     cloud = power_noise(canvas, 1.5, low=3.0, high=60.0)
     inner = np.clip(depth / np.float32(0.6 * finding.radius), 0, 1)
-    base = np.float32(state.pigment * (0.6 + 0.5 * finding.severity))
+    base = np.float32(state.pigment * (0.45 + 0.45 * finding.severity))
     veil = None
     if finding.label == "nevus":
         body = base * (0.5 + 0.4 * inner + 0.14 * cloud + 0.6 * state.network * net)
     elif finding.label == "melanoma":
-        body = base * (0.95 + 0.4 * cloud + 0.5 * state.network * net + 0.4 * globules)
+        body = base * (0.72 + 0.45 * cloud + 0.5 * state.network * net + 0.4 * globules)
         veil = step(power_noise(canvas, 2.4, low=2.0, high=20.0) - 0.6, 1.4) * cover * 0.5
     else:
         crust = power_noise(canvas, 0.9, low=5.0, high=80.0)
@@ -160,7 +176,7 @@ def _lesion(state: DermoscopyState, canvas: Canvas) -> tuple[Field, Field, Field
 def _shade(state: DermoscopyState, canvas: Canvas, scene: Field) -> Field:
     dx, dy = canvas.x - 0.5, canvas.y - 0.5
     tilt = dx * math.cos(state.light_angle) + dy * math.sin(state.light_angle)
-    light = 1 + 0.14 * tilt - 0.25 * (dx * dx + dy * dy)
+    light = 1 + np.float32(state.light_fall) * (tilt - 0.8 * (dx * dx + dy * dy))
     if state.vignette:
         corner = np.sqrt(dx * dx + dy * dy)
         light = light * (1 - step(corner - np.float32(0.82 - 0.5 * state.vignette), 0.08))
@@ -221,4 +237,11 @@ def _ruler(state: DermoscopyState, canvas: Canvas) -> Field:
     return np.maximum(line, write(canvas, "mm", start[0], start[1] + 0.015, height=8 / 256))
 
 
-GENERATOR = Generator(classes=CLASSES, draw=draw_state, render=render)
+GENERATOR = Generator(
+    classes=CLASSES, draw=draw_state, render=render,
+    patient=(
+        "camera", "melanin", "redness", "blotches", "grain", "skin_lines", "hair_darkness",
+        "vignette",
+    ),
+    lesion=("aspect", "angle", "pigment", "network", "network_scale"),
+)  # fmt: skip

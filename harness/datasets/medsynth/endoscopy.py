@@ -140,12 +140,15 @@ def _raise_lesion(state: EndoscopyState, canvas: Canvas, bare: _Surface) -> _Sur
     finding, height, light = state.finding, bare.height, bare.light
     turn = state.warmth * 3
     outline = Ellipse(finding.x, finding.y, finding.radius, finding.radius * 0.8, turn)
-    rough = 0.05 if finding.label == "polyp" else 0.13
-    lesion = blob_depth(canvas, outline, roughness=rough, lobes=6)
+    rough = {"polyp": 0.06, "ulcer": 0.13, "bleeding": 0.2}[finding.label]
+    lesion = blob_depth(
+        canvas, outline, roughness=rough, lobes=3 if finding.label == "polyp" else 7
+    )
     lesion = lesion + np.float32(0.002) * bare.lesion
     if finding.label == "polyp":
-        inside = np.clip(lesion / np.float32(finding.radius * 0.8), 0, 1)
-        dome = np.float32(0.4 * finding.radius) * (1 - (1 - inside) ** 2)
+        inside = np.clip(lesion / lesion.max(), 0, 1)
+        dome = inside * (0.8 + inside * (1.4 - 1.2 * inside))
+        dome = np.float32(0.5 * finding.radius) * dome
         height = height * (1 - 0.7 * step(lesion, 0.01)) + dome
         light = light + (np.maximum(light, 0.6) - light) * step(lesion, 0.015)
     elif finding.label == "ulcer":
@@ -189,7 +192,7 @@ def _lesion_colour(state: EndoscopyState, canvas: Canvas, scene: Field, surface:
         scene = mix(scene, (0.72, 0.22, 0.2), 0.7 * rim)
         slough = rgb(0.92, 0.85, 0.62) * (1 + 0.08 * mottle[..., None])
         return mix(scene, slough, step(surface.lesion - 0.012, 0.012) * 0.85)
-    pool = np.clip(inside * (0.85 + 0.25 * mottle), 0, 1)
+    pool = np.clip(inside * (0.85 + 0.2 * canvas.blur(mottle, 2.0)), 0, 1)
     return mix(scene, (0.5, 0.05, 0.05), pool * np.float32(0.6 + 0.35 * finding.severity))
 
 
@@ -217,13 +220,12 @@ def _lighting(state: EndoscopyState, canvas: Canvas, surface: _Surface) -> tuple
     facing = 1 / np.sqrt(1 + slope_x * slope_x + slope_y * slope_y)
     lean = slope_x * (dx + np.float32(0.25)) + slope_y * (dy - np.float32(0.3))
     shade = np.clip(facing * (1 - 0.9 * np.tanh(lean)), 0.15, 1.6)
-    # Glints sit where the wet surface faces the lamp: small, in groups on convex parts.
-    wet_x = power_noise(canvas, 2.2, low=6.0, high=20.0)
-    wet_y = power_noise(canvas, 2.2, low=6.0, high=20.0)
-    off_x = 0.7 * slope_x + 1.5 * dx + 0.5 * wet_x + np.float32(0.25)
-    off_y = 0.7 * slope_y + 1.5 * dy + 0.5 * wet_y - np.float32(0.3)
-    alignment = off_x * off_x + off_y * off_y
-    glint = step(np.float32(0.006 + 0.03 * state.gloss**2) - alignment, 0.012)
+    # Glints are small and round, and lie in groups where the wet surface faces the lamp.
+    off_x = canvas.blur(slope_x, 2.0) + 1.6 * dx + np.float32(0.25)
+    off_y = canvas.blur(slope_y, 2.0) + 1.6 * dy - np.float32(0.3)
+    toward = np.exp(-(off_x * off_x + off_y * off_y) / np.float32(0.2))
+    wet = band_noise(canvas, 12.0, width=0.6, stretch=1.5, angle=state.warmth * 3)
+    glint = step(wet - np.float32(3.3 - 0.8 * state.gloss) + 1.2 * toward, 0.25)
     return shade, glint * np.float32(0.8 + 0.3 * state.gloss)
 
 
@@ -261,4 +263,9 @@ def _overlay(state: EndoscopyState, canvas: Canvas, image: Field) -> tuple[Field
     return image, window
 
 
-GENERATOR = Generator(classes=CLASSES, draw=draw_state, render=render)
+GENERATOR = Generator(
+    classes=CLASSES, draw=draw_state, render=render,
+    patient=(
+        "camera", "relief", "warmth", "vascularity", "gloss", "falloff", "frame", "box", "text",
+    ),
+)  # fmt: skip

@@ -39,6 +39,7 @@ class FundusState:
     cup: float
     pigment: float
     tessellation: float
+    fovea: float
     cloud: float
     granularity: float
     vessel_radius: float
@@ -65,6 +66,7 @@ def draw_state(rng: np.random.Generator) -> FundusState:
         cup=uniform(rng, (0.3, 0.65)),
         pigment=uniform(rng, (0.0, 1.0)),
         tessellation=uniform(rng, (0.0, 1.0)) ** 2,
+        fovea=uniform(rng, (0.08, 0.32)),
         cloud=uniform(rng, (0.01, 0.05)),
         granularity=uniform(rng, (0.004, 0.018)),
         vessel_radius=uniform(rng, (0.0048, 0.0078)),
@@ -117,7 +119,9 @@ def _background(state: FundusState, canvas: Canvas) -> Field:
     mx, my = _macula(state)
     distance = (canvas.x - mx) ** 2 + (canvas.y - my) ** 2
     light *= (
-        1 - 0.35 * np.exp(-distance / (2 * 0.035**2)) - 0.15 * np.exp(-distance / (2 * 0.09**2))
+        1
+        - np.float32(state.fovea) * np.exp(-distance / (2 * 0.036**2))
+        - 0.15 * np.exp(-distance / (2 * 0.09**2))
     )
     scene = light[..., None] * base
     # Pigment absorbs green and blue more than red, so clouds also change the hue.
@@ -189,18 +193,23 @@ def _lesions(state: FundusState, canvas: Canvas, scene: Field) -> tuple[Field, F
     count = int(6 + 50 * finding.severity)
     x = finding.x + rng.normal(0, 0.6 * finding.radius, count)
     y = finding.y + rng.normal(0, 0.6 * finding.radius, count)
-    sizes = {"haemorrhage": 0.011, "exudate": 0.007, "drusen": 0.008}
-    radius = sizes[finding.label] * rng.lognormal(0.0, 0.5, count)
+    sizes = {"haemorrhage": 0.011, "exudate": 0.0065, "drusen": 0.009}
+    radius = sizes[finding.label] * rng.lognormal(0.0, 0.45, count)
     x[0], y[0] = finding.x, finding.y
-    spots = canvas.blur(stamp_discs(canvas, x, y, radius, rng.uniform(0.8, 1.0, count)), 1.2)
-    wobble = band_noise(canvas, 40.0, width=0.5)
-    cover = step(spots - 0.42 + 0.12 * wobble * (spots > 0.03), 0.12)
+    spots = canvas.blur(stamp_discs(canvas, x, y, radius, rng.uniform(0.75, 1.0, count)), 1.3)
+    wobble = band_noise(canvas, 24.0, width=0.5)
+    cover = step(spots - 0.42 + 0.07 * wobble * (spots > 0.03), 0.16)
+    # Faint where mild; depth in the retina makes spots of one eye differ.
+    strength = np.float32(0.6 + 0.35 * finding.severity) * np.clip(
+        0.9 + 0.15 * canvas.blur(wobble, 3.0), 0.4, 1.0
+    )
     if finding.label == "haemorrhage":
-        return mix(scene, scene * rgb(0.42, 0.22, 0.3), 0.95 * cover), cover
+        soft = canvas.blur(cover, 0.6)
+        return mix(scene, scene * rgb(0.52, 0.24, 0.3), strength * soft), cover
     if finding.label == "exudate":
-        return mix(scene, (1.0, 0.9, 0.5), 0.9 * cover), cover
-    soft = canvas.blur(cover, 1.0)
-    return mix(scene, (1.0, 0.78, 0.42), 0.6 * soft), cover
+        return mix(scene, (1.0, 0.9, 0.5), strength * cover), cover
+    soft = canvas.blur(cover, 1.3)
+    return mix(scene, (1.0, 0.78, 0.42), 0.75 * strength * soft), cover
 
 
 def _aperture(state: FundusState, canvas: Canvas) -> Field:
@@ -213,4 +222,10 @@ def _aperture(state: FundusState, canvas: Canvas) -> Field:
     return aperture
 
 
-GENERATOR = Generator(classes=CLASSES, draw=draw_state, render=render)
+GENERATOR = Generator(
+    classes=CLASSES, draw=draw_state, render=render,
+    patient=(
+        "camera", "eye", "field_radius", "disc_x", "disc_y", "disc_radius", "cup", "pigment",
+        "tessellation", "fovea", "vessel_radius", "tortuosity", "notch",
+    ),
+)  # fmt: skip

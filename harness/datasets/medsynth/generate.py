@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,20 @@ from . import (
     dermoscopy,
     endoscopy,
     fundus,
+    microscopy,
     mri,
     pathology,
     ultrasound,
     xray,
 )
 from .canvas import Field, make_canvas, shrink, shrink_mask
-from .latent import SPLITS, open_streams
-from .sample import Generator, Sample, StateValue
+from .captions import write_caption
+from .latent import SPLITS, Key, Streams, open_streams
+from .patients import Patient, draw_state, find_patient
+from .questions_topics import write_questions
+from .sample import Description, Generator, Sample, StateValue
 
-GENERATOR_VERSION: int = 3
+GENERATOR_VERSION: int = 4
 """Raised by hand whenever any pixel of any modality may change."""
 
 GENERATORS: dict[str, Generator] = {
@@ -31,6 +35,7 @@ GENERATORS: dict[str, Generator] = {
     "dermoscopy": dermoscopy.GENERATOR,
     "endoscopy": endoscopy.GENERATOR,
     "fundus": fundus.GENERATOR,
+    "microscopy": microscopy.GENERATOR,
     "mri": mri.GENERATOR,
     "pathology": pathology.GENERATOR,
     "ultrasound": ultrasound.GENERATOR,
@@ -69,24 +74,60 @@ def generate(
     Raises:
         UsageError: an argument is not among these.
     """
-    _check_name("modality", modality, MODALITIES)
-    _check_name("split", split, SPLITS)
-    _check_integer("index", index, 0, None)
-    _check_integer("seed", seed, 0, None)
+    key = _checked_key(modality, index, seed, split)
     _check_integer("size", size, *SIZES)
+    scene = _draw(key)
+    told = _describe(scene)
     generator = GENERATORS[modality]
-    streams = open_streams(modality, int(index), int(seed), split)
-    state = generator.draw(streams.state)
-    rendering = generator.render(state, make_canvas(size, streams.texture))
+    rendering = generator.render(scene.state, make_canvas(size, scene.streams.texture))
     pixels = shrink(rendering.pixels, size)
     hounsfield = to_hounsfield(pixels) if generator.hounsfield else None
     return Sample(
         image=to_uint8(pixels) if hounsfield is None else window_hounsfield(hounsfield),
         hounsfield=hounsfield,
-        label=state.finding.label,
+        label=told.label,
         mask=shrink_mask(rendering.lesion, size),
         modality=modality,
-        state=flatten_state(state),
+        state=told.state,
+        patient=told.patient,
+        caption=told.caption,
+        questions=told.questions,
+    )
+
+
+def describe(modality: str, index: int, *, seed: int = 0, split: str = "test") -> Description:
+    """Return what `generate` tells about the same sample, without rendering it.
+
+    Raises:
+        UsageError: an argument is not among those that `generate` takes.
+    """
+    return _describe(_draw(_checked_key(modality, index, seed, split)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A drawn state, whose it is, and the streams that are left to draw from."""
+
+    modality: str
+    state: Any
+    patient: Patient
+    streams: Streams
+
+
+def _draw(key: Key) -> _Scene:
+    streams, patient = open_streams(key), find_patient(key)
+    state = draw_state(GENERATORS[key.modality], key, streams.state, patient)
+    return _Scene(key.modality, state, patient, streams)
+
+
+def _describe(scene: _Scene) -> Description:
+    return Description(
+        label=scene.state.finding.label,
+        modality=scene.modality,
+        state=flatten_state(scene.state),
+        patient=scene.patient.id,
+        caption=write_caption(scene.modality, scene.state, scene.streams.caption),
+        questions=write_questions(scene.modality, scene.state, CLASSES, scene.streams.questions),
     )
 
 
@@ -111,14 +152,23 @@ def window_hounsfield(hounsfield: np.ndarray) -> np.ndarray:
 
 def flatten_state(state: Any) -> dict[str, StateValue]:
     """Flatten a state dataclass: the finding's fields first, then the others by name."""
-    fields = asdict(state)
-    flat: dict[str, StateValue] = dict(fields.pop("finding"))
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            flat.update({f"{name}_{key}": part for key, part in value.items()})
-        else:
-            flat[name] = value
+    flat = {field.name: getattr(state.finding, field.name) for field in fields(state.finding)}
+    for field in fields(state):
+        value = getattr(state, field.name)
+        if not is_dataclass(value):
+            flat[field.name] = value
+        elif field.name != "finding":
+            parts = fields(value)
+            flat.update({f"{field.name}_{part.name}": getattr(value, part.name) for part in parts})
     return flat
+
+
+def _checked_key(modality: str, index: int, seed: int, split: str) -> Key:
+    _check_name("modality", modality, MODALITIES)
+    _check_name("split", split, SPLITS)
+    _check_integer("index", index, 0, None)
+    _check_integer("seed", seed, 0, None)
+    return Key(modality, int(index), int(seed), split)
 
 
 def _check_name(what: str, name: object, known: tuple[str, ...]) -> None:

@@ -17,19 +17,54 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """Which sample: the four values fix every draw.
+
+    Attributes:
+        modality: name of the modality.
+        index: position in the list of samples, 0 or more.
+        seed: which data set, 0 or more.
+        split: one of `SPLITS`.
+    """
+
+    modality: str
+    index: int
+    seed: int
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
 class Streams:
-    """Two independent generators: one for the latent state, one for rendering its texture."""
+    """Independent generators of one sample.
+
+    Attributes:
+        state: draws the latent state.
+        texture: draws what the rendering adds to it.
+        caption: chooses the caption's phrasing.
+        questions: chooses the questions and their phrasing.
+    """
 
     state: np.random.Generator
     texture: np.random.Generator
+    caption: np.random.Generator
+    questions: np.random.Generator
 
 
-def open_streams(modality: str, index: int, seed: int, split: str) -> Streams:
-    """Return the generators of one sample; the four arguments fix every draw."""
-    entropy = [seed, SPLITS.index(split), zlib.crc32(modality.encode()), index]
-    children = np.random.SeedSequence(entropy).spawn(2)
-    state, texture = (np.random.Generator(np.random.Philox(child)) for child in children)
-    return Streams(state=state, texture=texture)
+def open_streams(key: Key) -> Streams:
+    """Return the generators of one sample."""
+    children = _seeds(key.modality, key.index, key).spawn(4)
+    return Streams(*(np.random.Generator(np.random.Philox(child)) for child in children))
+
+
+def open_stream(purpose: str, number: int, key: Key) -> np.random.Generator:
+    """Return a generator that several samples of the key's seed, split and modality share."""
+    seeds = _seeds(f"{key.modality}/{purpose}", number, key)
+    return np.random.Generator(np.random.Philox(seeds))
+
+
+def _seeds(name: str, number: int, key: Key) -> np.random.SeedSequence:
+    entropy = [key.seed, SPLITS.index(key.split), zlib.crc32(name.encode()), number]
+    return np.random.SeedSequence(entropy)
 
 
 @dataclass(frozen=True, slots=True)

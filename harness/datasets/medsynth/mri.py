@@ -55,7 +55,8 @@ def _lesion(state: MriState, canvas: Canvas, tissues: Tissues, brain: Field) -> 
         spread[:, 0] = 0.0
         radius = 0.35 * finding.radius * rng.uniform(0.3, 0.75, count)
         spots = stamp_discs(canvas, x + spread[0], y + 1.4 * spread[1], radius, 1.0)
-        cover = step(canvas.blur(spots, 1.0) - 0.4, 0.3)
+        ragged = power_noise(canvas, 1.0, low=10.0, high=60.0) * (spots > 0.01)
+        cover = step(canvas.blur(spots, 2.0) - 0.45 + 0.22 * canvas.blur(ragged, 0.8), 0.25)
         value = tissues.lesion if bright else 0.6 * tissues.grey
         return brain + (np.float32(value) - brain) * 0.85 * cover, cover
     outline = Ellipse(x, y, finding.radius, finding.radius * 0.85, state.bias_angle)
@@ -95,4 +96,10 @@ def _acquire(state: MriState, canvas: Canvas, signal: Field) -> Field:
     return grey
 
 
-GENERATOR = Generator(classes=CLASSES, draw=draw_state, render=render)
+GENERATOR = Generator(
+    classes=CLASSES, draw=draw_state, render=render,
+    patient=(
+        "orientation", "contrast", "head_a", "head_b", "centre_y", "scalp", "skull", "atrophy",
+        "fold_scale", "ventricles", "bias", "bias_angle", "gain", "gamma", "frame",
+    ),
+)  # fmt: skip

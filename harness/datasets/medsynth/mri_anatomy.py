@@ -59,16 +59,21 @@ def shape_head(state: MriState, canvas: Canvas) -> Head:
     neck = np.minimum((neck_width - np.abs(u - neck_u)) * np.float32(state.head_a), y)
     face = neck
     if state.orientation == "sagittal":
-        profile = -0.8 - 0.14 * np.exp(-(((v - 0.62) / 0.14) ** 2)) + 0.25 * np.clip(v - 0.8, 0, 1)
+        profile = -0.8 - 0.15 * np.exp(-(((v - 0.6) / 0.12) ** 2)) + 0.25 * np.clip(v - 0.8, 0, 1)
+        profile = profile - 0.05 * np.exp(-(((v - 1.13) / 0.07) ** 2)) + 0.02 * np.cos(24 * v)
         jaw = np.minimum(
             (u - profile) * np.float32(state.head_a), (0.35 - u) * np.float32(state.head_a)
         )
         face = np.maximum(
-            neck, np.minimum(jaw, np.minimum(y, (1.3 - v) * np.float32(state.head_b)))
+            neck, np.minimum(jaw, np.minimum(y, (1.27 - v - 0.12 * u) * np.float32(state.head_b)))
         )
     depth = np.maximum(depth, face + 0.01 * wave * 0.3)
-    base = 0.42 if state.orientation == "coronal" else 0.36
-    floor = np.float32(base) + (0.22 * u if state.orientation == "sagittal" else -0.1 * np.abs(u))
+    if state.orientation == "sagittal":
+        # The three cranial fossae are steps that go down towards the back.
+        floor = 0.36 + 0.2 * np.tanh(3.5 * u + 0.3) + 0.035 * np.sin(9 * u + 1)
+    else:
+        lobes = np.exp(-(((np.abs(u) - 0.5) / 0.24) ** 2))
+        floor = 0.34 + 0.14 * lobes - 0.1 * np.abs(u)
     brain = np.minimum(brain, (floor - v) * np.float32(state.head_b) + 0.008 * wave)
     return Head(u=u, v=v, depth=depth, brain=brain)
 

@@ -43,6 +43,7 @@ class PathologyState:
     nuclear_density: float
     membrane: float
     lumen: float
+    unevenness: float
     fibre_angle: float
     fibre_turn: float
     fibre_scale: float
@@ -52,13 +53,13 @@ class PathologyState:
 
 def draw_state(rng: np.random.Generator) -> PathologyState:
     """Draw a tissue, its staining and a finding."""
-    placement = Placement(offset=(0.0, 0.25), y=(0.25, 0.75), radius=(0.16, 0.4))
+    placement = Placement(offset=(0.02, 0.3), y=(0.2, 0.8), radius=(0.13, 0.27))
     return PathologyState(
         finding=draw_finding(rng, CLASSES, placement),
         camera=draw_camera(rng, _CAMERAS),
         architecture=pick(rng, ARCHITECTURES),
         nucleus=float(0.0115 * np.exp(rng.normal(0.0, 0.36))),
-        density=uniform(rng, (0.5, 1.0)),
+        density=uniform(rng, (0.4, 1.0)),
         elongation=uniform(rng, (1.05, 1.5)),
         haematoxylin=uniform(rng, (0.7, 1.9)),
         eosin=uniform(rng, (0.35, 1.25)),
@@ -68,6 +69,7 @@ def draw_state(rng: np.random.Generator) -> PathologyState:
         nuclear_density=uniform(rng, (0.4, 1.1)),
         membrane=uniform(rng, (0.0, 0.8)),
         lumen=uniform(rng, (0.0, 1.0)),
+        unevenness=uniform(rng, (0.03, 0.2)),
         fibre_angle=uniform(rng, (0.0, 3.14)),
         fibre_turn=uniform(rng, (0.3, 1.6)),
         fibre_scale=uniform(rng, (12.0, 28.0)),
@@ -151,16 +153,16 @@ def _place(state: PathologyState, canvas: Canvas, tissue: _Tissue) -> tuple[Cell
     dark = 0.65 + 0.5 * draws[3] + 0.2 * (1 - epithelium)
     label, severity = state.finding.label, state.finding.severity
     if label == "tumour":
-        keep = keep + lesion * (0.92 - keep)
+        keep = keep + lesion * (0.72 + 0.18 * severity - keep)
         size = size * (1 + lesion * (0.25 + 0.5 * severity) * (0.3 + 1.2 * draws[4]))
-        dark = dark + lesion * (0.35 * draws[4])
+        dark = dark + lesion * (0.3 * draws[4] - 0.05)
     elif label == "lymphocytic_infiltrate":
         keep = keep + lesion * (0.75 + 0.25 * severity - keep)
         size = size * (1 - 0.3 * lesion)
         stretch = stretch + lesion * (1.05 - stretch)
         dark = dark + 0.5 * lesion
     elif label == "necrosis":
-        keep = keep * (1 - lesion * (0.6 + 0.35 * severity))
+        keep = keep * (1 - lesion * (0.55 + 0.4 * severity))
         size = size * (1 - 0.45 * lesion * draws[4])
     chosen = draws[0] < keep
     angle = np.where(epithelium > 0.5, draws[3] * 37.0, state.fibre_angle + 0.6 * (draws[2] - 0.5))
@@ -206,7 +208,8 @@ def _stains(
     eosin = stroma + (cytoplasm - stroma) * epithelium
     if state.finding.label == "necrosis":
         debris = 0.95 + 0.28 * fine + 0.15 * cloud
-        eosin = eosin + (debris - eosin) * tissue.lesion
+        share = np.float32(0.65 + 0.3 * state.finding.severity)
+        eosin = eosin + (debris - eosin) * share * tissue.lesion
         gaps = gaps * (1 - tissue.lesion)
     eosin = np.float32(state.eosin) * np.clip(eosin, 0.05, 2) * (1 - 0.45 * nucleus)
     clear = np.clip(1 - tissue.empty, 0, 1) * (
@@ -214,7 +217,16 @@ def _stains(
     )
     eosin = eosin * clear + 0.03
     haematoxylin *= np.maximum(clear, 0.85 * nucleus)
+    # Sections are cut unevenly: thicker places take up more of both stains.
+    uneven = 1 + np.float32(state.unevenness) * power_noise(canvas, 2.5, low=1.0, high=8.0)
+    haematoxylin, eosin = haematoxylin * uneven, eosin * uneven
     return np.maximum(haematoxylin, 0), np.maximum(eosin, 0)
 
 
-GENERATOR = Generator(classes=CLASSES, draw=draw_state, render=render)
+GENERATOR = Generator(
+    classes=CLASSES, draw=draw_state, render=render,
+    patient=(
+        "camera", "nucleus", "haematoxylin", "eosin", "basophilia", "hue", "chromatin",
+        "nuclear_density", "membrane", "fibre_scale", "fibre_contrast",
+    ),
+)  # fmt: skip

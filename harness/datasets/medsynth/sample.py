@@ -11,9 +11,31 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .canvas import Canvas, Field
+    from .questions import Asked
 
 StateValue = str | bool | int | float
 """Plain values only: a state can be written as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Everything that is known about an image without rendering it.
+
+    Attributes:
+        label: class label, one of the modality's classes.
+        modality: name of the modality.
+        state: the latent state, flat; see `Sample`.
+        patient: id of the patient, unique over splits and modalities of one seed.
+        caption: at least 80 characters in clinical wording.
+        questions: questions about the image, with answers that can be seen in it.
+    """
+
+    label: str
+    modality: str
+    state: Mapping[str, StateValue]
+    patient: str
+    caption: str
+    questions: tuple[Asked, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +50,9 @@ class Sample:
         modality: name of the modality.
         state: the latent state, flat: the finding (`label`, `present`, `severity`, `grade`, `side`,
             `x`, `y`, `radius`; see `Finding`), then anatomy and acquisition parameters.
+        patient: id of the patient, unique over splits and modalities of one seed.
+        caption: at least 80 characters in clinical wording.
+        questions: questions about the image, with answers that can be seen in it.
     """
 
     image: np.ndarray
@@ -36,6 +61,9 @@ class Sample:
     mask: np.ndarray
     modality: str
     state: Mapping[str, StateValue]
+    patient: str
+    caption: str
+    questions: tuple[Asked, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +88,14 @@ class Generator:
         draw: returns a dataclass with a field `finding`, all other fields plain values or flat
             dataclasses of them.
         render: draws the state on a canvas.
+        patient: fields of the state that all images of a patient share.
+        lesion: fields of the state that go with the finding wherever it is seen again.
         hounsfield: True where `render` returns Hounsfield units.
     """
 
     classes: tuple[str, ...]
     draw: Callable[[np.random.Generator], Any]
     render: Callable[[Any, Canvas], Rendering]
+    patient: tuple[str, ...]
+    lesion: tuple[str, ...] = ()
     hounsfield: bool = False

@@ -49,7 +49,7 @@ class UltrasoundState:
 
 def draw_state(rng: np.random.Generator) -> UltrasoundState:
     """Draw tissue layers, probe settings and a finding."""
-    placement = Placement(offset=(0.0, 0.18), y=(0.27, 0.5), radius=(0.055, 0.16))
+    placement = Placement(offset=(0.02, 0.32), y=(0.2, 0.58), radius=(0.045, 0.13))
     fat = uniform(rng, (0.08, 0.28))
     gland = fat + uniform(rng, (0.15, 0.45))
     return UltrasoundState(
@@ -66,7 +66,7 @@ def draw_state(rng: np.random.Generator) -> UltrasoundState:
         aspect=uniform(rng, (1.1, 1.9)),
         attenuation=uniform(rng, (0.2, 2.2)),
         dynamic_range=uniform(rng, (3.4, 5.2)),
-        gain=uniform(rng, (-0.3, 0.3)),
+        gain=uniform(rng, (-0.4, 0.4)),
         axial_blur=uniform(rng, (0.45, 0.8)),
         lateral_blur=uniform(rng, (0.7, 1.5)),
         looks=uniform(rng, (5.0, 18.0)),
@@ -141,11 +141,11 @@ def _lesion(state: UltrasoundState, canvas: Canvas, echo: Field) -> tuple[Field,
     lobes = 14 if finding.label == "malignant_mass" else 6
     depth = blob_depth(canvas, outline, roughness=rough, lobes=lobes)
     inside = step(depth, 0.006 if finding.label != "malignant_mass" else 0.014)
-    level = {"cyst": -3.4, "benign_mass": -1.5, "malignant_mass": -2.1}[finding.label]
+    level = {"cyst": -3.2, "benign_mass": -1.4, "malignant_mass": -2.0}[finding.label]
     inner = level + 0.3 * power_noise(canvas, 1.2, low=4.0, high=60.0)
     below = step(canvas.y - np.float32(finding.y), 0.06)
     beam = np.exp(-(((canvas.x - finding.x) / (0.75 * finding.radius)) ** 4)) * below
-    behind = {"cyst": 1.1, "benign_mass": 0.3, "malignant_mass": -1.6}[finding.label]
+    behind = {"cyst": 0.9, "benign_mass": 0.2, "malignant_mass": -1.3}[finding.label]
     echo = echo + np.float32(behind * (0.5 + 0.5 * finding.severity)) * beam
     if finding.label != "malignant_mass":
         rim = (
@@ -193,4 +193,11 @@ def _overlay(state: UltrasoundState, canvas: Canvas) -> Field:
     return layer
 
 
-GENERATOR = Generator(classes=CLASSES, draw=draw_state, render=render)
+GENERATOR = Generator(
+    classes=CLASSES, draw=draw_state, render=render,
+    patient=(
+        "probe", "fat_depth", "gland_depth", "muscle_depth", "gland_echo", "fibre", "fascia",
+        "attenuation", "dynamic_range", "gain", "looks", "smoothing",
+    ),
+    lesion=("aspect",),
+)  # fmt: skip

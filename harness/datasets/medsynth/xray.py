@@ -9,10 +9,10 @@ import numpy as np
 
 from .branches import Roots, draw_branches, fork, grow
 from .latent import Finding, Placement, chance, draw_finding, uniform
-from .lettering import write
 from .noise import power_noise, white_noise
 from .sample import Generator, Rendering
 from .shapes import Ellipse, blob_depth, step
+from .xray_marks import add_marks
 
 if TYPE_CHECKING:
     from .canvas import Canvas, Field
@@ -33,6 +33,7 @@ class XrayState:
     rib_contrast: float
     rib_slope: float
     clavicle_rise: float
+    diaphragm: float
     breast: float
     body_width: float
     shoulder: float
@@ -60,25 +61,26 @@ def draw_state(rng: np.random.Generator) -> XrayState:
         lung_width=uniform(rng, (0.14, 0.185)),
         lung_top=uniform(rng, (0.12, 0.19)),
         lung_bottom=uniform(rng, (0.66, 0.82)),
-        heart=uniform(rng, (0.11, 0.15)),
+        heart=uniform(rng, (0.105, 0.15)),
         rib_spacing=uniform(rng, (0.064, 0.082)),
         rib_contrast=uniform(rng, (0.45, 1.25)),
         rib_slope=uniform(rng, (0.25, 0.6)),
         clavicle_rise=uniform(rng, (0.0, 0.24)),
+        diaphragm=uniform(rng, (-0.03, 0.03)),
         breast=uniform(rng, (-0.3, 0.35)),
         body_width=uniform(rng, (0.38, 0.62)),
         shoulder=uniform(rng, (0.14, 0.3)),
         arms=uniform(rng, (0.0, 0.75)),
         aeration=uniform(rng, (0.6, 1.2)),
-        exposure=uniform(rng, (-0.12, 0.14)),
+        exposure=uniform(rng, (-0.16, 0.16)),
         contrast=uniform(rng, (0.65, 1.2)),
         blur=uniform(rng, (0.4, 1.0)),
         sharpness=uniform(rng, (0.0, 0.9)),
         noise=uniform(rng, (0.002, 0.012)),
-        zoom=uniform(rng, (0.85, 1.12)),
-        tilt=float(rng.normal(0.0, 0.03)),
-        shift_x=float(rng.normal(0.0, 0.02)),
-        shift_y=float(rng.normal(0.0, 0.02)),
+        zoom=uniform(rng, (0.82, 1.2)),
+        tilt=float(rng.normal(0.0, 0.045)),
+        shift_x=float(rng.normal(0.0, 0.035)),
+        shift_y=float(rng.normal(0.0, 0.035)),
         border=uniform(rng, (0.01, 0.06)) if chance(rng, 0.3) else 0.0,
         marker=("L", "R", "")[int(rng.integers(3))],
         wires=int(rng.integers(1, 5)) if chance(rng, 0.25) else 0,
@@ -107,7 +109,7 @@ def render(state: XrayState, canvas: Canvas) -> Rendering:
     density += 0.42 * heart + _vessels(state, canvas, chest) * (1 - 0.75 * heart) + bones + opacity
     grey = 1 - np.exp(-np.float32(1.25) * np.maximum(density, 0))
     grey = _develop(state, canvas, grey)
-    return Rendering(pixels=_mark(state, canvas, grey), lesion=lesion)
+    return Rendering(pixels=add_marks(state, canvas, grey), lesion=lesion)
 
 
 def _chest(state: XrayState, canvas: Canvas) -> _Chest:
@@ -119,7 +121,8 @@ def _chest(state: XrayState, canvas: Canvas) -> _Chest:
     side = np.abs(x - 0.5)
     left = x > 0.5
     top, bottom = state.lung_top, state.lung_bottom
-    fall = np.where(left, np.float32(bottom - 0.015), np.float32(bottom - 0.045))
+    uneven = 0.015 + state.diaphragm
+    fall = np.where(left, np.float32(bottom - 0.03 + uneven), np.float32(bottom - 0.03 - uneven))
     centre = 0.075 + 0.065 * np.clip((y - top) / (bottom - top), 0, 1) + 0.045
     rise = np.clip((bottom - y) / np.float32(bottom - top), 0, 1.2)
     half = state.lung_width * np.sqrt(np.clip(1 - rise * rise * rise, 0, 1))
@@ -207,7 +210,7 @@ def _girdle(state: XrayState, canvas: Canvas, chest: _Chest) -> Field:
 def _heart(state: XrayState, canvas: Canvas, chest: _Chest) -> Field:
     size = state.heart
     if state.finding.label == "cardiomegaly":
-        size *= 1.3 + 0.35 * state.finding.severity
+        size *= 1.2 + 0.4 * state.finding.severity
     bottom = state.lung_bottom - 0.05
     heart = Ellipse(0.5 + 0.3 * size, bottom - 0.62 * size, size * 1.35, size * 0.86, 0.62)
     knob = Ellipse(0.535, state.lung_top + 0.18, 0.03, 0.035)
@@ -250,16 +253,16 @@ def _lesion(state: XrayState, canvas: Canvas, chest: _Chest, heart: Field) -> tu
         return step(heart - 0.7, 0.1), canvas.zeros()
     same = (chest.x > 0.5) == (finding.x > 0.5)
     if finding.label == "effusion":
-        level = state.lung_bottom - 0.06 - 0.2 * finding.severity
+        level = state.lung_bottom - 0.045 - 0.2 * finding.severity
         surface = level - 0.5 * np.clip(chest.side - 0.15, 0, 1) + 0.02
         cover = step(chest.y - surface, 0.02) * chest.lungs * same
-        return cover, 0.6 * cover
+        return cover, np.float32(0.4 + 0.15 * finding.severity) * cover
     low, high = state.lung_top + 0.14, state.lung_bottom - 0.16
     y = float(np.clip(finding.y, low, high))
     outline = Ellipse(finding.x, y, finding.radius, finding.radius * 0.9)
     if finding.label == "nodule":
-        cover = step(blob_depth(canvas, outline, roughness=0.06), 0.012) * chest.lungs
-        return cover, 0.35 * cover
+        cover = step(blob_depth(canvas, outline, roughness=0.05, lobes=4), 0.014) * chest.lungs
+        return cover, np.float32(0.26 + 0.08 * finding.severity) * cover
     large = Ellipse(finding.x, y, finding.radius * 1.7, finding.radius * 1.9)
     cover = step(blob_depth(canvas, large, roughness=0.2), 0.05) * chest.lungs
     patch = np.clip(0.75 + 0.35 * power_noise(canvas, 1.4, low=5.0, high=70.0), 0, 2)
@@ -275,30 +278,11 @@ def _develop(state: XrayState, canvas: Canvas, grey: Field) -> Field:
     return canvas.blur(grey + quantum * (1.25 - np.clip(grey, 0, 1)), 0.25)
 
 
-def _mark(state: XrayState, canvas: Canvas, grey: Field) -> Field:
-    """Wires, letter marker and collimation border."""
-    if state.wires:
-        rng = canvas.rng
-        count = state.wires
-        roots = Roots(
-            x=rng.uniform(0.1, 0.9, count),
-            y=rng.uniform(0.0, 0.4, count),
-            heading=rng.uniform(0.5, 2.6, count),
-            length=rng.uniform(0.3, 0.8, count),
-            radius=np.full(count, 0.0026),
-        )
-        wires = draw_branches(canvas, grow(rng, roots, wander=1.5, taper=1.0, steps=80), 0.3)
-        grey = grey + canvas.blur(wires, 0.4)
-    if state.marker:
-        x = 0.88 if state.marker == "L" else 0.07
-        grey = np.maximum(grey, 0.97 * write(canvas, state.marker, x, 0.06, height=12 / 256))
-    if state.border:
-        edge = np.minimum(
-            np.minimum(canvas.x, 1 - canvas.x) - state.border * 0.8,
-            np.minimum(canvas.y, 1 - canvas.y) - state.border * 0.5,
-        )
-        grey = np.clip(grey, 0, 1) * step(edge, 0.004)
-    return np.clip(grey, 0, 1)
-
-
-GENERATOR = Generator(classes=CLASSES, draw=draw_state, render=render)
+GENERATOR = Generator(
+    classes=CLASSES, draw=draw_state, render=render,
+    patient=(
+        "lung_width", "lung_top", "lung_bottom", "heart", "rib_spacing", "rib_contrast",
+        "rib_slope", "clavicle_rise", "diaphragm", "breast", "body_width", "shoulder", "arms",
+        "aeration", "exposure", "contrast", "sharpness", "border", "marker",
+    ),
+)  # fmt: skip

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,7 +43,7 @@ def test_a_split_selects_its_rows(table):
 
 
 def test_patients_are_kept_and_empty_cells_mean_unknown(table):
-    assert [item.patient for item in make(table).items()] == ["p1", "p1", None]
+    assert [item.patient for item in make(table)] == ["p1", "p1", None]
 
 
 def test_windows_apply_to_16_bit_images(table):
@@ -75,9 +77,8 @@ def test_masks_are_stored_beside_the_images(table):
     [
         ("file,modality\na.png,ct\n", "column 'path' is missing"),
         ("path,modality\n", "no rows"),
-        ("path,modality\na.png,\n", "row 2: path and modality"),
+        ("path,modality\na.png,\n", "row 2: path .* and modality must not be empty"),
         ("path,modality\na.png,cat\n", "'cat' is not a modality. Did you mean 'ct'"),
-        ("path,modality\na.png,ct\na.png,ct\n", "'a.png' occurs more than once"),
         ("", "not a readable CSV"),
     ],
 )
@@ -93,7 +94,7 @@ def test_a_wrong_window_is_refused(table, low):
     row = {"path": "ct/0.png", "modality": "ct", "window_low": low, "window_high": 1000}
     pd.DataFrame([row]).to_csv(table, index=False)
     with pytest.raises(UsageError, match="window_low"):
-        make(table).items()
+        make(table)
 
 
 @pytest.mark.parametrize("column", ["path", "mask"])
@@ -101,8 +102,25 @@ def test_a_relative_path_that_leaves_the_folder_is_refused_with_its_row(table, c
     good = {"path": "ct/0.png", "modality": "ct", "mask": "ct/../ct/1.png"}
     bad = good | {"path": "ct/1.png"} | {column: "ct/../../secret.png"}
     pd.DataFrame([good, bad]).to_csv(table, index=False)
-    with pytest.raises(UsageError, match=rf"row 3: {column} .* leaves the table's folder"):
-        make(table)
+    store = ingest(make(table))
+    assert [row.id for row in store.rows] == ["ct/0.png"]
+    assert re.search(rf"row 3: {column} .* leaves the table's folder", store.failures[0].reason)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("a.png,", "row 3: path .* and modality must not be empty"),
+        ("ct/0.png,ct", "row 3: 'ct/0.png' occurs more than once"),
+        ("a.png,cat", "row 3: 'cat' is not a modality. Did you mean 'ct'"),
+        ("absent.png,ct", "absent.png"),
+    ],
+)
+def test_a_bad_row_is_named_and_the_good_one_kept(table, row, reason):
+    table.write_text(f"path,modality\nct/0.png,ct\n{row}\n")
+    store = ingest(make(table))
+    assert [each.id for each in store.rows] == ["ct/0.png"]
+    assert re.search(reason, store.failures[0].reason)
 
 
 def test_an_absolute_path_is_read_wherever_it_lies(table, tmp_path_factory):

@@ -55,7 +55,7 @@ def test_items_carry_label_patient_caption_and_modality(no_rendering):
 def test_splits_share_no_patient_and_no_item():
     ids, patients = Counter(), Counter()
     for split in SPLITS:
-        items = build(split).items(limit=100)
+        items = build(split).items(limit=30)
         ids.update(item.id for item in items)
         patients.update({item.patient for item in items})
     assert set(ids.values()) == {1}
