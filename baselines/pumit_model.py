@@ -1,6 +1,6 @@
 """PUMIT's simple tokenizer for images, under upstream's keys.
 
-Upstream's network is built for volumes and adapts to coarse depth. For an image, a single slice
+Upstream's network is built for volumes and adapts to coarse depth (`pumit_volume`). For an image, a single slice
 that counts as infinitely coarse in depth, it equals a plain two-dimensional network whose kernels
 are the volume's summed over depth. So a checkpoint is read as volume kernels and then collapsed.
 Shapes: B images, D latent channels, V embeddings, (h, w) the latent grid.
@@ -8,9 +8,11 @@ Shapes: B images, D latent channels, V embeddings, (h, w) the latent grid.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from .pumit_config import NORM_GROUPS, PUMITConfig
@@ -74,6 +76,16 @@ def _decoder(config: PUMITConfig, dimensions: Dimensions) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+@dataclass(frozen=True, slots=True)
+class SoftLosses:
+    """What training asks of the probabilities, both in nats."""
+
+    quant_loss: Tensor
+    """Scalar: negative entropy of the mean probabilities; least where all embeddings are used."""
+    entropy: Tensor
+    """Scalar: mean entropy of a cell's probabilities."""
+
+
 class SoftQuantizer(nn.Module):
     """A learned projection gives each embedding a probability.
 
@@ -88,7 +100,7 @@ class SoftQuantizer(nn.Module):
         self.embedding = nn.Embedding(num_embeddings, embedding_dim)
 
     def logits(self, z: Tensor) -> Tensor:
-        """Latent (B, D, h, w) -> (B, h, w, V)."""
+        """Latent (B, D, h, w) -> (B, h, w, V); here and below also with depth, (d, h, w)."""
         return self.proj(z.movedim(1, -1))
 
     def mixed(self, probabilities: Tensor) -> Tensor:
@@ -98,6 +110,16 @@ class SoftQuantizer(nn.Module):
     def look_up(self, indices: Tensor) -> Tensor:
         """Indices int64 (B, h, w) -> embeddings in place (B, D, h, w)."""
         return self.embedding(indices).movedim(-1, 1).contiguous()
+
+    def losses(self, logits: Tensor) -> SoftLosses:
+        """Logits (B, h, w, V) -> the two losses of training."""
+        log_share = logits.log_softmax(dim=-1).flatten(0, -2)
+        share = log_share.exp()
+        mean = share.mean(dim=0)
+        return SoftLosses(
+            quant_loss=torch.special.xlogy(mean, mean).sum(),
+            entropy=-(share * log_share).sum(dim=-1).mean(),
+        )
 
 
 class PUMITModel(nn.Module):

@@ -47,51 +47,68 @@ class Decoded:
 
 
 def decode_file(path: Path, *, window: Window | None = None) -> Decoded:
-    """Read one image file of 8 bits per channel, or of more with a `window`.
+    """Read one image file; see `decode_bytes`.
+
+    Raises:
+        UsageError: as `decode_bytes`, and where the file cannot be read; starts with the path.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror or error})"
+        raise UsageError(message) from error
+    return decode_bytes(data, name=str(path), window=window)
+
+
+def decode_bytes(data: bytes, *, name: str, window: Window | None = None) -> Decoded:
+    """Decode one image of 8 bits per channel, or of more with a `window`.
 
     Grey is replicated, palettes are resolved, CMYK is converted, an opaque alpha channel is
     dropped and a transparent one laid over black; all but the first are noted.
 
+    Args:
+        data: the file's content.
+        name: what messages start with: a path, or `shard.tar!member`.
+        window: intensities to show.
+
     Raises:
-        UsageError: unreadable, truncated, animated, too small or too deep; the message starts
-            with the path.
+        UsageError: no image, truncated, animated, too small or too deep; starts with the name.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         message = "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: damaged images would be scored"
         raise UsageError(message)
     try:
-        data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
-            _check_header(path, image)
+            _check_header(name, image)
             image.load()
-            return _to_rgb(path, image, window)
+            return _to_rgb(name, image, window)
     except UnidentifiedImageError as error:
-        message = f"{path}: not an image file that can be read"
+        message = f"{name}: not an image file that can be read"
         raise UsageError(message) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        message = f"{path}: cannot be decoded ({error}). Truncated or damaged: replace the file."
+        message = f"{name}: cannot be decoded ({error}). Truncated or damaged: replace the file."
         raise UsageError(message) from error
 
 
-def _check_header(path: Path, image: Image.Image) -> None:
+def _check_header(name: str, image: Image.Image) -> None:
     width, height = image.size
     if min(width, height) < MINIMUM_SIDE:
-        message = f"{path}: {width}x{height} pixels; at least {MINIMUM_SIDE} a side are needed"
+        message = f"{name}: {width}x{height} pixels; at least {MINIMUM_SIDE} a side are needed"
         raise UsageError(message)
     if width * height > _MAXIMUM_PIXELS:
-        message = f"{path}: {width}x{height} pixels; at most {_MAXIMUM_PIXELS} in all are read"
+        message = f"{name}: {width}x{height} pixels; at most {_MAXIMUM_PIXELS} in all are read"
         raise UsageError(message)
     if getattr(image, "n_frames", 1) > 1:
-        message = f"{path}: {getattr(image, 'n_frames', 0)} frames; one image per file is read"
+        message = f"{name}: {getattr(image, 'n_frames', 0)} frames; one image per file is read"
         raise UsageError(message)
 
 
-def _to_rgb(path: Path, image: Image.Image, window: Window | None) -> Decoded:
+def _to_rgb(name: str, image: Image.Image, window: Window | None) -> Decoded:
     if image.mode in _DEEP_MODES:
         if window is None:
             message = (
-                f"{path}: {image.mode!r} has more than 8 bits, and nothing says which intensities "
-                "to show. Use manifest:FILE with columns window_low, window_high (and bias)."
+                f"{name}: {image.mode!r} has more than 8 bits, and nothing says which intensities "
+                "to show. Use manifest:FILE or jsonl:FILE with window_low, window_high (and bias)."
             )
             raise UsageError(message)
         return Decoded(grey_to_rgb(window.apply(np.asarray(image))), ("windowed",))

@@ -70,6 +70,13 @@ def paint(spec: PoolSpec, index: int) -> NDArray[np.uint8]:
     return _PAINTERS[spec.source](spec, index)
 
 
+def _version(spec: PoolSpec) -> int | None:
+    """Of the generator that paints: another one paints another pool."""
+    from ..datasets.medsynth import GENERATOR_VERSION
+
+    return GENERATOR_VERSION if spec.source == "medsynth" else None
+
+
 def _paint_job(job: tuple[PoolSpec, int]) -> NDArray[np.uint8]:
     return paint(*job)
 
@@ -79,7 +86,7 @@ def open_pool(spec: PoolSpec, folder: Path, *, workers: int = 1) -> NDArray[np.u
 
     Args:
         spec: what the pool holds.
-        folder: where pools are kept; the file's name carries the hash of `spec`.
+        folder: where pools are kept; the file's name carries the hash of its content's rule.
         workers: processes that paint.
 
     Returns:
@@ -88,7 +95,8 @@ def open_pool(spec: PoolSpec, folder: Path, *, workers: int = 1) -> NDArray[np.u
     Raises:
         UsageError: the folder cannot be written, or the file is not such a pool.
     """
-    path = folder / f"{spec.source}-{spec.count}-{hash_value(asdict(spec))[:8]}.npy"
+    content = [asdict(spec), _version(spec)]
+    path = folder / f"{spec.source}-{spec.count}-{hash_value(content)[:8]}.npy"
     shape = (spec.count, spec.size, spec.size, 3)
     if not path.exists():
         _fill(spec, path, workers)

@@ -43,7 +43,7 @@ def test_a_split_selects_its_rows(table):
 
 
 def test_patients_are_kept_and_empty_cells_mean_unknown(table):
-    assert [item.patient for item in make(table)] == ["p1", "p1", None]
+    assert [item.patient for item in make(table).items()] == ["p1", "p1", None]
 
 
 def test_windows_apply_to_16_bit_images(table):
