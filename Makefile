@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow lint sheets bench clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,9 +31,16 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+# Contact sheets of medsynth; with MEDBENCH_DATA also beside real images, under results/sheets.
+sheets: $(STAMP)
+	$(BIN)/python docs/sheets.py
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/image_metrics.py
 	$(BIN)/python benchmarks/frechet.py
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/audit.py search
+	$(BIN)/python benchmarks/throughput.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info results LEADERBOARD.md
