@@ -91,4 +91,5 @@ def slice_shape(shape: tuple[int, int, int], axis: int) -> tuple[int, int]:
 
 def slice_of(values: np.ndarray, axis: int, index: int) -> np.ndarray:
     """A slice in radiological view: head or front on top, the patient's right on the left."""
-    return np.take(values, index, axis=axis)[::-1, ::-1].T
+    # `np.take` would copy the whole of a volume that is stored column by column.
+    return np.moveaxis(values, axis, 0)[index][::-1, ::-1].T

@@ -1,0 +1,283 @@
+"""One row of a table of image files, whatever the table's format: manifest or JSONL.
+
+Fields: `path` (or `identifier`; relative to the table or absolute) and `modality` are required;
+`id`, `label`, `patient`, `caption`, `mask` (path of a mask image: non-zero is lesion), `split`,
+`window_low`, `window_high` and `bias` (or `ct_bias`) are optional; others are ignored.
+
+A row that cannot be used stays as an item that fails with its reason, so the others are not lost.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..file_hashes import file_sha256
+from ..vocabulary import MODALITIES
+from .card import Card
+from .dataset import Item, pick_per_group
+from .images import Decoded, Window, decode_file
+
+PATH_FIELDS = ("path", "identifier")
+OPTIONAL = (
+    *("id", "label", "patient", "caption", "mask", "split"),
+    *("window_low", "window_high", "bias", "ct_bias"),
+)
+HU_LOW, HU_HIGH = -1000.0, 1000.0
+"""Shown of a CT image whose row gives a bias and no window, as MedITok's evaluation does."""
+
+UNKNOWN = "unknown"
+"""Group of rows whose modality cannot be told; all of them fail on loading."""
+
+_WORDS = {
+    **{name: name for name in MODALITIES},
+    "computed tomography": "ct",
+    "mr": "mri",
+    "magnetic resonance": "mri",
+    "magnetic resonance imaging": "mri",
+    "x ray": "xray",
+    "histopathology": "pathology",
+    "fundus photography": "fundus",
+}
+"""Words for modalities, lower case, with blanks for hyphens and underscores."""
+
+
+def modality_of(word: str) -> str:
+    """The vocabulary's name of a modality as tables write it (`x-ray`, `histopathology`).
+
+    Raises:
+        ValueError: none; names the nearest.
+    """
+    plain = " ".join(word.lower().replace("-", " ").replace("_", " ").split())
+    if plain in _WORDS:
+        return _WORDS[plain]
+    near = difflib.get_close_matches(plain, MODALITIES, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    message = f"{word!r} is not a modality.{hint} Modalities: {', '.join(MODALITIES)}"
+    raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """What a format's reader found at one place of the table."""
+
+    number: int
+    """Row or line as an editor shows it."""
+    fields: Mapping[str, Any] | None
+    """None: not readable."""
+    problem: str = ""
+    """Why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A checked row."""
+
+    id: str
+    group: str
+    path: Path
+    label: str | None = None
+    patient: str | None = None
+    caption: str | None = None
+    split: str | None = None
+    mask: Path | None = None
+    window: Window | None = None
+    problem: str | None = None
+    """Why it cannot be used, with table and row; None where it can."""
+
+    def item(self) -> Item:
+        """The dataset's item; it fails on loading where there is a problem."""
+        if self.problem is not None:
+            return Item(
+                id=self.id,
+                group=self.group,
+                load=partial(_refuse, self.problem),
+                content_key=partial(str, self.problem),
+            )
+        return Item(
+            id=self.id,
+            group=self.group,
+            load=partial(decode_file, self.path, window=self.window),
+            content_key=partial(_content_key, self.path, self.mask, self.window),
+            label=self.label,
+            patient=self.patient,
+            load_mask=partial(_read_mask, self.mask) if self.mask else None,
+            caption=self.caption,
+        )
+
+
+def check_rows(table: Path, raw: Iterable[RawRow]) -> list[Row]:
+    """All rows in order, checked one by one; a repeated id makes the later row unusable."""
+    rows: list[Row] = []
+    taken: set[str] = set()
+    for each in raw:
+        where = f"{table}: row {each.number}"
+        try:
+            row = _checked(table, each)
+            if row.id in taken:
+                message = f"{row.id!r} occurs more than once; ids (or paths) must differ"
+                raise ValueError(message)
+        except ValueError as error:
+            given = (each.fields or {}).get("split")
+            split = given if isinstance(given, str) and given else None
+            name = f"row-{each.number}"
+            row = Row(name, UNKNOWN, table, split=split, problem=f"{where}: {error}")
+        taken.add(row.id)
+        rows.append(row)
+    return rows
+
+
+def _checked(table: Path, raw: RawRow) -> Row:
+    if raw.fields is None:
+        raise ValueError(raw.problem)
+    fields = raw.fields
+    given = text_field(fields, "path") or text_field(fields, "identifier")
+    modality = text_field(fields, "modality")
+    if given is None or modality is None:
+        message = "path (or identifier) and modality must not be empty"
+        raise ValueError(message)
+    mask = text_field(fields, "mask")
+    group = modality_of(modality)
+    return Row(
+        id=text_field(fields, "id") or given,
+        group=group,
+        path=_inside(table, "path", given),
+        label=text_field(fields, "label"),
+        patient=text_field(fields, "patient"),
+        caption=text_field(fields, "caption"),
+        split=text_field(fields, "split"),
+        mask=_inside(table, "mask", mask) if mask else None,
+        window=window_of(fields, group),
+    )
+
+
+def text_field(fields: Mapping[str, Any], name: str) -> str | None:
+    """A field as text; None where it is absent, empty or NaN.
+
+    Raises:
+        ValueError: a list or an object.
+    """
+    value = fields.get(name)
+    if value is None or value != value or value == "":
+        return None
+    if isinstance(value, dict | list):
+        message = f"{name} is {value!r}, expected a text or a number"
+        raise ValueError(message)
+    return str(value)
+
+
+def _inside(table: Path, field: str, given: str) -> Path:
+    """The file meant; refuses a relative path that climbs out of the table's folder."""
+    climbs = Path(os.path.normpath(given)).parts[:1] == (os.pardir,)
+    if "\0" in given or (climbs and not Path(given).is_absolute()):
+        message = (
+            f"{field} {given!r} leaves the table's folder. "
+            "Move the file below it, or give the absolute path."
+        )
+        raise ValueError(message)
+    return table.parent / given
+
+
+def window_of(fields: Mapping[str, Any], group: str) -> Window | None:
+    """The window that a row's fields state; of CT with a bias alone -1000..1000 HU.
+
+    Raises:
+        ValueError: not two finite numbers in order.
+    """
+    low, high = text_field(fields, "window_low"), text_field(fields, "window_high")
+    bias = text_field(fields, "bias") or (text_field(fields, "ct_bias") if group == "ct" else None)
+    if low is None and high is None:
+        if bias is None or bias.strip("0.") == "" or group != "ct":
+            return None
+        low, high = str(HU_LOW), str(HU_HIGH)
+    try:
+        window = Window(float(low or "absent"), float(high or "absent"), float(bias or 0))
+    except ValueError as error:
+        message = "window_low and window_high must both be numbers, and bias one"
+        raise ValueError(message) from error
+    if not (np.isfinite([window.low, window.high, window.bias]).all() and window.low < window.high):
+        message = f"window_low {low} is not below window_high {high}"
+        raise ValueError(message)
+    return window
+
+
+def _refuse(problem: str) -> Decoded:
+    raise UsageError(problem)
+
+
+def _content_key(path: Path, mask: Path | None, window: Window | None) -> list[Any]:
+    shown = [window.low, window.high, window.bias] if window else None
+    return [_hash_or_absence(path), _hash_or_absence(mask) if mask else None, shown]
+
+
+def _hash_or_absence(path: Path) -> str:
+    return file_sha256(path) if path.is_file() else "absent"
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    return decode_file(path).rgb.max(axis=2) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowsDataset:
+    """The rows of one table (of one split, where a split is asked for)."""
+
+    id: str
+    table: Path
+    checked: tuple[Row, ...]
+    card: Card
+    split: str = "all"
+
+    @property
+    def rows(self) -> list[dict[str, str | None]]:
+        """Id and split of each row, as the table says."""
+        return [{"id": row.id, "split": row.split} for row in self.checked]
+
+    def items(self, limit: int | None = None) -> Sequence[Item]:
+        """Rows in the table's order."""
+        return pick_per_group([row.item() for row in self.checked], limit)
+
+
+def rows_dataset(reference: str, table: Path, rows: Sequence[Row], *, split: str) -> RowsDataset:
+    """The dataset of a table's rows, or of those of one split.
+
+    Raises:
+        UsageError: no row, none of that split, or none that can be used.
+    """
+    if not rows:
+        message = f"{table}: no rows"
+        raise UsageError(message)
+    chosen = [row for row in rows if row.split == split] if split else list(rows)
+    if not chosen:
+        splits = sorted({str(row.split) for row in rows})
+        message = f"{reference}: no row has split {split!r}; found: {', '.join(splits)}"
+        raise UsageError(message)
+    bad = [row.problem for row in chosen if row.problem is not None]
+    if len(bad) == len(chosen):
+        message = f"none of the {len(bad)} rows can be used: {'; '.join(bad[:3])}"
+        raise UsageError(message)
+    good = [row for row in chosen if row.problem is None]
+    name = f"{reference.partition(':')[0].partition('@')[0]}{'@' + split if split else ''}"
+    card = Card.model_validate(
+        {
+            "id": f"{name}:{table.name}",
+            "title": f"Images listed in {table.name}",
+            "source": "a table on this machine",
+            "licence": "unknown",
+            "modalities": sorted({row.group for row in good}),
+            "splits": {split or "all": len(chosen)},
+            "layout": "verified (fields checked)",
+            "patient_key": "patient" if any(row.patient for row in good) else None,
+            "how_to_get": "the user's own files",
+            "known_problems": [f"{len(bad)} rows cannot be used, first: {bad[0]}"] if bad else [],
+        }
+    )
+    return RowsDataset(card.id, table, tuple(chosen), card, split or "all")
