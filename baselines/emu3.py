@@ -15,67 +15,23 @@ import torch
 from torch import Tensor
 
 from ..harness.checkpoint import checkpoint_of
-from ..harness.image_batch import check_images
 from ..harness.model_card import read_model_card
-from ..harness.protocol import Encoding, TokenizerInfo
+from ..harness.protocol import TokenizerInfo
 from ..harness.weights import load_into
 from .emu3_config import OFFICIAL_CONFIG, Emu3Config
 from .emu3_model import Emu3Model
 from .emu3_pumit_catalogue import EMU3_ENTRY
-from .single_codebook import checked_grid
-from .taming_adapter import checked_latents, network_images, protocol_images, tokens
+from .single_codebook import SingleCodebook
 from .taming_config import BENCHMARK_SIDE
 
 _CARD = read_model_card(Path(__file__).parent / "cards" / "emu3-vq.yaml")
 
 
-class Emu3VQ:
-    """An Emu3 tokenizer behind the `Tokenizer` protocol.
+class Emu3VQ(SingleCodebook):
+    """An Emu3 tokenizer behind the `Tokenizer` protocol; of its clip the first frame is shown."""
 
-    Args:
-        model: the network with its weights; it is put in evaluation mode.
-        info: what records repeat.
-    """
-
-    def __init__(self, model: Emu3Model, info: TokenizerInfo) -> None:
-        self.model = model.eval().requires_grad_(False)
-        self.info = info
-        self._device = next(model.parameters()).device
-
-    @torch.no_grad()
-    def encode(self, images: Tensor) -> Encoding:
-        """float32 (B, 3, H, H) in [0, 1] -> indices (B, 1, L) and codes in place (B, D, h, w)."""
-        indices = self.model.quantize.encode(self._latent(images))
-        return Encoding(indices.flatten(1).unsqueeze(1), self.model.quantize.look_up(indices))
-
-    @torch.no_grad()
-    def decode(self, encoding: Encoding) -> Tensor:
-        """Indices, or without them quantised latents -> float32 (B, 3, H, H), not clamped.
-
-        Raises:
-            UsageError: neither is given, or shape, kind or range is wrong.
-        """
-        if encoding.indices is not None:
-            indices = checked_grid(encoding.indices, self.info).to(self._device)
-            latent = self.model.quantize.look_up(indices)
-        else:
-            latent = checked_latents(encoding.latents, self.info).to(self._device)
-        return protocol_images(self.model.decode_latent(latent)[:, 0])
-
-    @torch.no_grad()
-    def features(self, images: Tensor) -> Tensor:
-        """float32 (B, 3, H, H) -> the code of each cell (B, L, D)."""
-        indices = self.model.quantize.encode(self._latent(images))
-        return tokens(self.model.quantize.look_up(indices))
-
-    @torch.no_grad()
-    def continuous(self, images: Tensor) -> Tensor:
-        """float32 (B, 3, H, H) -> the latent before quantisation (B, L, D)."""
-        return tokens(self._latent(images))
-
-    def _latent(self, images: Tensor) -> Tensor:
-        check_images(images, tokenizer=self.info.full_name, size_multiple=self.info.size_multiple)
-        return self.model.encode_latent(network_images(images.to(self._device), 3))
+    def _output(self, latent: Tensor) -> Tensor:
+        return self.model.decode_latent(latent)[:, 0]
 
 
 def build(

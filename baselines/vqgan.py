@@ -15,18 +15,13 @@ import torch
 from torch import Tensor
 
 from ..harness.checkpoint import checkpoint_of
-from ..harness.image_batch import check_images
 from ..harness.model_card import read_model_card
-from ..harness.protocol import Encoding, TokenizerInfo
+from ..harness.protocol import TokenizerInfo
 from ..harness.weights import load_into
-from .single_codebook import checked_grid
+from .single_codebook import SingleCodebook
 from .taming_adapter import (
     DROPPED_KEYS,
-    checked_latents,
-    network_images,
-    protocol_images,
     published_config,
-    tokens,
 )
 from .taming_catalogue import ENTRIES
 from .taming_config import BENCHMARK_SIDE, VQGANConfig
@@ -37,54 +32,8 @@ _GUMBEL_KEY = "quantize.proj.weight"
 _CARD = read_model_card(Path(__file__).parent / "cards" / "vqgan.yaml")
 
 
-class VQGAN:
-    """A VQGAN behind the `Tokenizer` protocol.
-
-    Args:
-        model: the network with its weights; it is put in evaluation mode.
-        info: what records repeat.
-    """
-
-    def __init__(self, model: VQGANModel, info: TokenizerInfo) -> None:
-        self.model = model.eval().requires_grad_(False)
-        self.info = info
-        self._device = next(model.parameters()).device
-
-    @torch.no_grad()
-    def encode(self, images: Tensor) -> Encoding:
-        """float32 (B, 3, H, H) in [0, 1] -> indices (B, 1, L) and codes in place (B, D, h, w)."""
-        indices = self.model.quantize.encode(self._latent(images))
-        return Encoding(indices.flatten(1).unsqueeze(1), self.model.quantize.look_up(indices))
-
-    @torch.no_grad()
-    def decode(self, encoding: Encoding) -> Tensor:
-        """Indices, or without them quantised latents -> float32 (B, 3, H, H), not clamped.
-
-        Raises:
-            UsageError: neither is given, or shape, kind or range is wrong.
-        """
-        if encoding.indices is not None:
-            indices = checked_grid(encoding.indices, self.info).to(self._device)
-            latent = self.model.quantize.look_up(indices)
-        else:
-            latent = checked_latents(encoding.latents, self.info).to(self._device)
-        return protocol_images(self.model.decode_latent(latent))
-
-    @torch.no_grad()
-    def features(self, images: Tensor) -> Tensor:
-        """float32 (B, 3, H, H) -> the code of each cell (B, L, D)."""
-        indices = self.model.quantize.encode(self._latent(images))
-        return tokens(self.model.quantize.look_up(indices))
-
-    @torch.no_grad()
-    def continuous(self, images: Tensor) -> Tensor:
-        """float32 (B, 3, H, H) -> the latent before quantisation (B, L, D)."""
-        return tokens(self._latent(images))
-
-    def _latent(self, images: Tensor) -> Tensor:
-        check_images(images, tokenizer=self.info.full_name, size_multiple=self.info.size_multiple)
-        channels = self.model.config.trunk.in_channels
-        return self.model.encode_latent(network_images(images.to(self._device), channels))
+class VQGAN(SingleCodebook):
+    """A VQGAN behind the `Tokenizer` protocol."""
 
 
 def build(
