@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..tokenizers.quantizer import nearest_code
-from .tokenflow_quantizer import SharedQuantised, soft_entropy_loss
+from .tokenflow_quantizer import SharedQuantised, quantise_units
 
 _USAGE_RECORD = 65536
 """Length of upstream's record of the codes last used."""
@@ -41,14 +40,10 @@ class UnitQuantizer(nn.Module):
         """Quantise (B, D, h, w) for training: losses and straight-through gradient."""
         vectors = F.normalize(z.permute(0, 2, 3, 1).flatten(0, 2), dim=1)
         codes = F.normalize(self.embedding.weight, dim=1)
-        indices = nearest_code(vectors, codes)
-        chosen = codes[indices]
-        zq = vectors + (chosen - vectors).detach()
-        batch, _, height, width = z.shape
-        return SharedQuantised(
-            zq=zq.unflatten(0, (batch, height, width)).permute(0, 3, 1, 2),
-            indices=indices,
-            vq_loss=F.mse_loss(chosen, vectors.detach()),
-            commit_loss=self.beta * F.mse_loss(chosen.detach(), vectors),
-            entropy_loss=self.entropy_ratio * soft_entropy_loss(vectors, codes),
+        return quantise_units(
+            vectors,
+            codes,
+            grid=(len(z), *z.shape[2:]),
+            beta=self.beta,
+            entropy_ratio=self.entropy_ratio,
         )

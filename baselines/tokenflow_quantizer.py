@@ -123,18 +123,42 @@ class SharedQuantizer(nn.Module):
 
     def forward(self, z: torch.Tensor) -> SharedQuantised:
         """Quantise one scale (B, D, h, w) for training: losses and straight-through gradient."""
-        vectors, codes = self.unit_vectors(z), self.unit_codes()
-        indices = nearest_code(vectors, codes)
-        chosen = codes[indices]
-        zq = vectors + (chosen - vectors).detach()
-        batch, _, height, width = z.shape
-        return SharedQuantised(
-            zq=zq.unflatten(0, (batch, height, width)).permute(0, 3, 1, 2),
-            indices=indices,
-            vq_loss=F.mse_loss(chosen, vectors.detach()),
-            commit_loss=self.beta * F.mse_loss(chosen.detach(), vectors),
-            entropy_loss=self.entropy_ratio * soft_entropy_loss(vectors, codes),
+        return quantise_units(
+            self.unit_vectors(z),
+            self.unit_codes(),
+            grid=(len(z), *z.shape[2:]),
+            beta=self.beta,
+            entropy_ratio=self.entropy_ratio,
         )
+
+
+def quantise_units(
+    vectors: torch.Tensor,
+    codes: torch.Tensor,
+    *,
+    grid: tuple[int, int, int],
+    beta: float,
+    entropy_ratio: float,
+) -> SharedQuantised:
+    """Replace unit vectors (B·h·w, D) by their nearest unit codes (V, D), with all losses.
+
+    Args:
+        vectors: in raster order, image after image.
+        codes: of the book.
+        grid: B, h and w.
+        beta: weight inside the commitment loss.
+        entropy_ratio: weight inside the entropy loss.
+    """
+    indices = nearest_code(vectors, codes)
+    chosen = codes[indices]
+    zq = vectors + (chosen - vectors).detach()
+    return SharedQuantised(
+        zq=zq.unflatten(0, grid).permute(0, 3, 1, 2),
+        indices=indices,
+        vq_loss=F.mse_loss(chosen, vectors.detach()),
+        commit_loss=beta * F.mse_loss(chosen.detach(), vectors),
+        entropy_loss=entropy_ratio * soft_entropy_loss(vectors, codes),
+    )
 
 
 def _enlarge(codes: torch.Tensor, scale: int, grid: int) -> torch.Tensor:
