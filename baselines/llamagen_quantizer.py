@@ -43,7 +43,7 @@ class UnitQuantizer(nn.Module):
         return quantise_units(
             vectors,
             codes,
-            grid=(len(z), *z.shape[2:]),
+            grid=(len(z), z.shape[2], z.shape[3]),
             beta=self.beta,
             entropy_ratio=self.entropy_ratio,
         )

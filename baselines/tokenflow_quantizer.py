@@ -126,7 +126,7 @@ class SharedQuantizer(nn.Module):
         return quantise_units(
             self.unit_vectors(z),
             self.unit_codes(),
-            grid=(len(z), *z.shape[2:]),
+            grid=(len(z), z.shape[2], z.shape[3]),
             beta=self.beta,
             entropy_ratio=self.entropy_ratio,
         )
