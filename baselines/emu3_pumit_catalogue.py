@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
 from .emu3_config import OFFICIAL_CONFIG as EMU3_CONFIG
@@ -11,6 +12,21 @@ from .pumit_config import OFFICIAL_CONFIG as PUMIT_CONFIG
 from .pumit_config import PUMITConfig
 
 _CARDS = Path(__file__).parent / "cards"
+
+EMU3_TINY_CONFIG: dict[str, Any] = EMU3_CONFIG | {
+    "ch": 32,
+    "ch_mult": [1, 1, 2, 3],
+    "num_res_blocks": 1,
+}
+"""2.0 M parameters; the codebook, and so the bit rate, is that of the published network."""
+
+PUMIT_TINY_CONFIG: dict[str, Any] = PUMIT_CONFIG | {
+    "quantize": {"num_embeddings": 1024, "embedding_dim": 128, "mode": "soft"},
+    "downsample_layer_channels": [32, 64, 128],
+    "upsample_layer_channels": [32, 64, 128],
+}
+"""2.3 M parameters as checkpoints hold them, 1.0 M as images are run with; as many embeddings as
+the published network."""
 
 PUMIT_SOURCE = "https://github.com/function2-llx/PUMIT/releases/tag/v1"
 """Where PUMIT's author publishes the checkpoint; the repository has no licence file."""

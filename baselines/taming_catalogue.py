@@ -36,6 +36,12 @@ VQGAN_F16_CONFIG: dict[str, Any] = {
 }
 """ImageNet, f16, 16384 codes."""
 
+VQGAN_TINY_CONFIG: dict[str, Any] = VQGAN_F8_CONFIG | {
+    "ddconfig": VQGAN_F8_CONFIG["ddconfig"]
+    | {"ch": 32, "ch_mult": [1, 1, 2, 3], "num_res_blocks": 1},
+}
+"""1.9 M parameters; the codebook, and so the bit rate, is that of the published f8 network."""
+
 VQGAN_SOURCES: dict[str, str] = {
     "official": "the archive https://ommer-lab.com/files/latent-diffusion/vq-f8.zip",
     "imagenet-f16": "the checkpoint 'VQGAN ImageNet (f=16), 16384' from the table in "
@@ -66,6 +72,13 @@ MEDVAE_8_1_CONFIG = _medvae_config(1, 1, [1, 2, 4, 4])
 MEDVAE_4_1_CONFIG = _medvae_config(1, 1, [1, 2, 4])
 MEDVAE_8_4_CONFIG = _medvae_config(3, 4, [1, 2, 4, 4]) | {"lora_rank": 4}
 MEDVAE_4_3_CONFIG = _medvae_config(3, 3, [1, 2, 4]) | {"lora_rank": 4}
+
+MEDVAE_TINY_CONFIG: dict[str, Any] = MEDVAE_8_1_CONFIG | {
+    "apply_channel_ds": False,
+    "ddconfig": MEDVAE_8_1_CONFIG["ddconfig"]
+    | {"ch": 32, "ch_mult": [1, 1, 2, 3], "num_res_blocks": 1},
+}
+"""1.8 M parameters; the latent is that of the published 8x, one-channel network."""
 
 
 def _medvae_variant(

@@ -23,6 +23,32 @@ OFFICIAL_CONFIG: dict[str, Any] = {
 }
 """The published CLIP-B network, run at 256 pixels as its authors reconstruct."""
 
+TOKENFLOW_TINY_CONFIG: dict[str, Any] = {
+    "args": OFFICIAL_CONFIG["args"]
+    | {
+        "codebook_size": 8192,
+        "enhanced_decoder": False,
+        "codebook_show_usage": False,
+        "z_channels": 64,
+        "encoder_ch_mult": [1, 1, 1, 2, 2],
+        "decoder_ch_mult": [1, 1, 1, 2, 2],
+    },
+    "sizes": {
+        "dim": 96,
+        "heads": 4,
+        "img": 128,
+        "out": 192,
+        "scales": [1, 1, 2, 3, 4, 5, 6, 7, 8],
+        "scales_interp": [1, 2, 4, 6, 8, 10, 12, 14, 16],
+        "ch": 32,
+        "nres": 1,
+        "dec_depth": 1,
+        "clip_layers": 2,
+        "clip_heads": 4,
+    },
+}
+"""2.0 M parameters; the scales are the published ones, with a quarter of the codes."""
+
 ENTRY = TokenizerEntry(
     name="tokenflow",
     target="medbench.baselines.tokenflow:build",

@@ -152,12 +152,15 @@ def quantise_units(
     indices = nearest_code(vectors, codes)
     chosen = codes[indices]
     zq = vectors + (chosen - vectors).detach()
+    entropy = vectors.new_zeros(())
+    if entropy_ratio:  # it holds N x V numbers several times over
+        entropy = entropy_ratio * soft_entropy_loss(vectors, codes)
     return SharedQuantised(
         zq=zq.unflatten(0, grid).permute(0, 3, 1, 2),
         indices=indices,
         vq_loss=F.mse_loss(chosen, vectors.detach()),
         commit_loss=beta * F.mse_loss(chosen.detach(), vectors),
-        entropy_loss=entropy_ratio * soft_entropy_loss(vectors, codes),
+        entropy_loss=entropy,
     )
 
 

@@ -8,10 +8,14 @@ from typing import Any
 from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
 from ..tokenizers.catalogue import CAUSAL, READINGS
 from ..tokenizers.catalogue import OFFICIAL_CONFIG as _MEDITOK_CONFIG
+from ..tokenizers.catalogue import TINY_CONFIG as _MEDITOK_TINY_CONFIG
 from ..tokenizers.meditok_config import MedITokConfig
 
 OFFICIAL_CONFIG: dict[str, Any] = dict(_MEDITOK_CONFIG)
 """The published network, in upstream's terms: the sizes are MedITok's."""
+
+UNITOK_TINY_CONFIG: dict[str, Any] = dict(_MEDITOK_TINY_CONFIG)
+"""2.0 M parameters: the sizes of meditok@tiny."""
 
 _BITS = MedITokConfig.from_mapping(OFFICIAL_CONFIG).bits_per_image
 

@@ -29,16 +29,19 @@ class Reconstruction:
     """What a tokenizer gives for a batch in training.
 
     Attributes:
-        images: (B, 3, H, W) about [-1, 1], not clamped.
+        images: (B, C, H, W) about [-1, 1], not clamped.
         vectors: what each book is asked for, (N, K, D); None where there are no books.
         indices: the codes that were taken, int64 (N, K); None where the pass left them out.
         terms: the method's own losses, weighted.
+        target: what `images` are compared with, of the same shape; None for the batch itself. A
+            network that sees brightness only has C = 1 here.
     """
 
     images: torch.Tensor
     vectors: torch.Tensor | None = None
     indices: torch.Tensor | None = None
     terms: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    target: torch.Tensor | None = None
 
 
 class Trainable(Protocol):
@@ -188,8 +191,9 @@ class ReconstructionRecipe:
         images = self._images(step, generator)
         quantise = step >= self.plan.quantise_from
         found = self.trainable.reconstruct(images, quantise=quantise, generator=generator)
-        terms = reconstruction_terms(found.images, images, self.plan, step)
-        squared = (found.images - images).detach().square().flatten(1).mean(dim=1)
+        target = images if found.target is None else found.target
+        terms = reconstruction_terms(found.images, target, self.plan, step)
+        squared = (found.images - target).detach().square().flatten(1).mean(dim=1)
         readings = {"psnr": -10 * (squared / 4 + 1e-8).log10().mean()}
         if self.keeper and found.indices is not None and found.vectors is not None:
             self.keeper.observe(found.vectors, found.indices)
@@ -243,7 +247,7 @@ class ReconstructionRecipe:
 def reconstruction_terms(
     rec: torch.Tensor, images: torch.Tensor, plan: ReconstructionPlan, step: int
 ) -> dict[str, torch.Tensor]:
-    """The weighted terms that compare reconstructions with images, both (B, 3, H, W)."""
+    """The weighted terms that compare reconstructions with images, both (B, C, H, W)."""
     error = rec - images
     squared = error.square().flatten(1).mean(dim=1)
     blocks = F.avg_pool2d(error, 8).square().flatten(1).mean(dim=1)
@@ -264,7 +268,7 @@ def structure_loss(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """1 - SSIM with a uniform 8x8 window at stride 4, mean over three scales (Wang et al. 2004).
 
     Args:
-        first: images (B, 3, H, W) in about [-1, 1], H and W at least 32.
+        first: images (B, C, H, W) in about [-1, 1], H and W at least 32.
         second: the same shape.
 
     Uniform windows in steps cost a tenth of Gaussian ones at every pixel, and teach the same.

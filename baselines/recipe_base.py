@@ -1,0 +1,99 @@
+"""What the recipes of the baselines share: a seeded start, their own terms, and plain defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from ..harness.errors import UsageError
+from ..harness.training.reconstruction import (
+    ReconstructionPlan,
+    ReconstructionRecipe,
+    Trainable,
+)
+from ..harness.training.settings import TrainingSettings
+from ..tokenizers.meditok_config import refuse_unknown
+
+Network = TypeVar("Network", bound=nn.Module)
+Method = TypeVar("Method")
+
+
+class PlainTrainable(Generic[Network]):
+    """A network without books, whose keys are upstream's and whose method remembers nothing.
+
+    Args:
+        network: with its starting weights.
+    """
+
+    spherical = False
+
+    def __init__(self, network: Network) -> None:
+        self.network: Network = network
+
+    def books(self) -> Sequence[torch.Tensor]:
+        """None."""
+        return ()
+
+    def export(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """As they are."""
+        return dict(weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave.
+
+        Raises:
+            UsageError: there is something to take back.
+        """
+        if state:
+            message = f"this method remembers nothing, but the checkpoint holds {sorted(state)}"
+            raise UsageError(message)
+
+
+def from_scratch(make: Callable[[], Network], *, seed: int) -> Network:
+    """A network in training mode whose weights follow from `seed` alone.
+
+    The random state of the process is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make().train()
+
+
+def read_method(config: Mapping[str, Any], kind: type[Method]) -> Method:
+    """The `method` of a training configuration: the fields of a dataclass, all to be given.
+
+    Raises:
+        UsageError: a term is unknown or missing.
+    """
+    terms = config.get("method", {})
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(terms, Mapping):
+        message = f"'method' must hold {', '.join(sorted(names))} by name, not {terms!r}"
+        raise UsageError(message)
+    refuse_unknown(terms, names)
+    if absent := sorted(names - set(terms)):
+        message = f"'method' lacks {', '.join(absent)}"
+        raise UsageError(message)
+    return kind(**terms)
+
+
+def recipe_of(
+    trainable: Trainable, config: Mapping[str, Any], settings: TrainingSettings, work: Path
+) -> ReconstructionRecipe:
+    """The recipe that trains `trainable` by the `plan` of a configuration."""
+    return ReconstructionRecipe(
+        trainable,
+        ReconstructionPlan.from_mapping(config["plan"]),
+        work / "pools",
+        seed=settings.seed,
+        workers=max(settings.threads, 1),
+    )

@@ -1,0 +1,89 @@
+"""How PUMIT is trained: a mixture of embeddings, spread over all of them and sharp in each cell.
+
+The network is trained on images, so as the two-dimensional one that its volume kernels collapse
+to; what is exported has the volume's keys and shapes, with each kernel in one place of its depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..harness.training.reconstruction import Reconstruction, ReconstructionRecipe
+from ..harness.training.settings import TrainingSettings
+from .pumit_config import PUMITConfig
+from .pumit_model import PUMITModel
+from .recipe_base import PlainTrainable, from_scratch, read_method, recipe_of
+
+_FLOOR = 1e-7
+"""Added to mean probabilities before their logarithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class PUMITMethod:
+    """Weights of the method's own losses, under upstream's names."""
+
+    quant_weight: float
+    """Of the negative entropy of the batch's mean probabilities: all embeddings are to be used."""
+    entropy_weight: float
+    """Of the mean entropy of a cell's probabilities: each cell is to decide."""
+
+
+class TrainablePUMIT(PlainTrainable[PUMITModel]):
+    """A PUMIT tokenizer that starts from scratch.
+
+    Its embeddings are chosen by a learned projection and not by distance: there is nothing to
+    initialise or revive, so it reports no books.
+
+    Args:
+        config: sizes.
+        method: weights of its losses.
+        seed: of the starting weights.
+    """
+
+    def __init__(self, config: PUMITConfig, method: PUMITMethod, *, seed: int) -> None:
+        super().__init__(from_scratch(lambda: PUMITModel(config), seed=seed))
+        self.method = method
+
+    def reconstruct(
+        self, images: Tensor, *, quantise: bool, generator: torch.Generator
+    ) -> Reconstruction:
+        """One pass through the mixture; the losses are those of its probabilities."""
+        del quantise, generator  # the mixture is soft from the start, and nothing is drawn
+        log_shares = self.network.quantize.logits(self.network.encoder(images)).log_softmax(dim=-1)
+        shares = log_shares.exp()
+        rec = self.network.decoder(self.network.quantize.mixed(shares))
+        mean = shares.flatten(0, 2).mean(dim=0)
+        spread = (mean * (mean + _FLOOR).log()).sum()
+        doubt = -(shares * log_shares).sum(dim=-1).mean()
+        terms = {
+            "spread": self.method.quant_weight * spread,
+            "doubt": self.method.entropy_weight * doubt,
+        }
+        return Reconstruction(rec, terms=terms)
+
+    def export(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Volume kernels that collapse to the trained ones."""
+        return {k: _with_depth(v) if v.ndim == 4 else v for k, v in weights.items()}
+
+
+def _with_depth(kernel: Tensor) -> Tensor:
+    """(C, D, n, n) -> (C, D, n, n, n): the kernel in the middle of a depth that is else zero."""
+    size = kernel.shape[-1]
+    volume = kernel.new_zeros(*kernel.shape[:2], size, size, size)
+    volume[:, :, size // 2] = kernel
+    return volume
+
+
+def build(
+    config: Mapping[str, Any], settings: TrainingSettings, work: Path
+) -> ReconstructionRecipe:
+    """The recipe of a PUMIT tokenizer; see `recipe_base.recipe_of`. `method` is a `PUMITMethod`."""
+    sizes = PUMITConfig.from_mapping(config["model"])
+    method = read_method(config, PUMITMethod)
+    return recipe_of(TrainablePUMIT(sizes, method, seed=settings.seed), config, settings, work)
