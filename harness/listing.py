@@ -22,7 +22,12 @@ def listing(what: str | None = None) -> dict[str, Any]:
 
 
 def _family(family: Family) -> dict[str, Any]:
-    return {"name": f"{family.prefix}:…", "summary": family.summary, "kind": family.kind}
+    return {
+        "name": f"{family.prefix}:…",
+        "summary": family.summary,
+        "kind": family.kind,
+        "origin": "medbench",
+    }
 
 
 def _plugin(entry: Any) -> dict[str, Any]:

@@ -193,14 +193,14 @@ def _lesions(state: FundusState, canvas: Canvas, scene: Field) -> tuple[Field, F
     count = int(10 + 50 * finding.severity)
     x = finding.x + rng.normal(0, 0.6 * finding.radius, count)
     y = finding.y + rng.normal(0, 0.6 * finding.radius, count)
-    sizes = {"haemorrhage": 0.013, "exudate": 0.0095, "drusen": 0.0115}
+    sizes = {"haemorrhage": 0.0115, "exudate": 0.008, "drusen": 0.0105}
     radius = sizes[finding.label] * rng.lognormal(0.0, 0.45, count)
     x[0], y[0] = finding.x, finding.y
     spots = canvas.blur(stamp_discs(canvas, x, y, radius, rng.uniform(0.75, 1.0, count)), 1.3)
     wobble = band_noise(canvas, 24.0, width=0.5)
     cover = step(spots - 0.42 + 0.07 * wobble * (spots > 0.03), 0.16)
     # Faint where mild; depth in the retina makes spots of one eye differ.
-    strength = np.float32(0.75 + 0.2 * finding.severity) * np.clip(
+    strength = np.float32(0.7 + 0.25 * finding.severity) * np.clip(
         0.9 + 0.15 * canvas.blur(wobble, 3.0), 0.4, 1.0
     )
     if finding.label == "haemorrhage":
