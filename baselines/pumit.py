@@ -219,9 +219,11 @@ class _Source:
         model.load_state_dict(collapsed(self._volume(parsed, checkpoint)), assign=True)
         info = _describe(self.entry, self.variant, parsed, checkpoint)
 
+        sha256 = checkpoint.sha256  # the tensors themselves must not outlive this function
+
         def read_volume() -> PUMITModel:
             again = self._checkpoint()
-            if again.sha256 != checkpoint.sha256:
+            if again.sha256 != sha256:
                 message = f"{info.full_name}: {self.weights} has changed since it was loaded"
                 raise UsageError(message)
             return self._volume(parsed, again).to(device)

@@ -1,8 +1,9 @@
 """PUMIT's simple tokenizer for images, under upstream's keys.
 
-Upstream's network is built for volumes and adapts to coarse depth (`pumit_volume`). For an image, a single slice
-that counts as infinitely coarse in depth, it equals a plain two-dimensional network whose kernels
-are the volume's summed over depth. So a checkpoint is read as volume kernels and then collapsed.
+Upstream's network is built for volumes and adapts to coarse depth (`pumit_volume`). For an image,
+a single slice that counts as infinitely coarse in depth, it equals a plain two-dimensional network
+whose kernels are the volume's summed over depth. So a checkpoint is read as volume kernels and
+then collapsed.
 Shapes: B images, D latent channels, V embeddings, (h, w) the latent grid.
 """
 

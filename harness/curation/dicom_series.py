@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.dicom_frame import _pixels, _read, read_header, rescale
+from ..datasets.dicom_frame import read_file, read_header, rescale, stored_pixels
 from ..datasets.nifti_volume import AXES
 from ..errors import UsageError
 
@@ -98,14 +98,14 @@ def read_stack(files: Sequence[Path]) -> tuple[np.ndarray, str | None]:
         UsageError: damaged, without pixels, in colour, or with values that are not finite.
     """
     if len(files) == 1:
-        data = _read(files[0])
+        data = read_file(files[0])
         frames = range(int(data.get("NumberOfFrames") or 1))
         values = np.stack([_values(files[0], data, frame) for frame in frames])
         orientation = _numbers(data.get("ImageOrientationPatient"), 6)
         return values, "frame" if orientation is None else AXES[_normal_axis(orientation)]
     slices, orientation = [], None
     for path in files:
-        data = _read(path)
+        data = read_file(path)
         slices.append(_values(path, data, 0))
         orientation = _numbers(data.get("ImageOrientationPatient"), 6)
     assert orientation is not None  # group_series puts only such files together
@@ -113,7 +113,7 @@ def read_stack(files: Sequence[Path]) -> tuple[np.ndarray, str | None]:
 
 
 def _values(path: Path, data: Any, frame: int) -> np.ndarray:
-    pixels = _pixels(path, data, frame)
+    pixels = stored_pixels(path, data, frame)
     if pixels.ndim != 2:
         message = f"{path}: colour pixels in a {data.get('Modality')} image"
         raise UsageError(message)

@@ -91,7 +91,8 @@ def _content_key(file: _File, frame: int, windowing: Windowing) -> list[Any]:
     window = windowing.window
     shown = [window.low, window.high] if window else windowing.from_file
     defaults = [CT_WINDOW.low, CT_WINDOW.high, *MR_PERCENTILES]
-    return [file_sha256(file.path), frame, shown, defaults]
+    content = file.problem or file_sha256(file.path)
+    return [content, frame, shown, defaults]
 
 
 def build(
@@ -156,8 +157,11 @@ def dicom_files(root: Path) -> list[Path]:
 
 
 def _has_preamble(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _describe(path: Path, name: str) -> _File:
@@ -167,10 +171,23 @@ def _describe(path: Path, name: str) -> _File:
         if modality not in MODALITY_OF:
             message = f"{path}: modality {modality!r} is none of {', '.join(MODALITY_OF)}"
             raise UsageError(message)
-        frames = int(header.get("NumberOfFrames") or 1)
-    except (UsageError, ValueError) as error:
+        frames = _frame_count(path, header)
+    except UsageError as error:
         return _File(path, name, "", 1, None, str(error))
     return _File(path, name, MODALITY_OF[modality], frames, pseudonym(header.get("PatientID")))
+
+
+def _frame_count(path: Path, header: Any) -> int:
+    """What the header says, where the file can hold it: a frame takes a byte at least."""
+    try:
+        frames = int(header.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError) as error:
+        message = f"{path}: NumberOfFrames is malformed ({error}). Mend the file."
+        raise UsageError(message) from error
+    if not 0 < frames <= path.stat().st_size:
+        message = f"{path}: NumberOfFrames is {frames}, which this file cannot hold. Mend the file."
+        raise UsageError(message)
+    return frames
 
 
 def pseudonym(patient_id: Any) -> str | None:

@@ -34,10 +34,15 @@ def read_header(path: Path) -> Any:
     Raises:
         UsageError: not a DICOM file.
     """
-    return _read(path, stop_before_pixels=True)
+    return read_file(path, stop_before_pixels=True)
 
 
-def _read(path: Path, *, stop_before_pixels: bool = False) -> Any:
+def read_file(path: Path, *, stop_before_pixels: bool = False) -> Any:
+    """The data set, whose pixels are not yet decoded.
+
+    Raises:
+        UsageError: not a DICOM file.
+    """
     from pydicom import dcmread
 
     try:
@@ -52,10 +57,20 @@ def decode_frame(path: Path, frame: int, windowing: Windowing) -> Decoded:
 
     Raises:
         MissingPrerequisite: no decoder for the file's transfer syntax is installed.
-        UsageError: no pixels, damaged pixels, or nothing says which intensities to show.
+        UsageError: no pixels, damaged pixels, a field that is absent or malformed, values that
+            are not finite, or nothing says which intensities to show.
     """
-    data = _read(path)
-    pixels = _pixels(path, data, frame)
+    data = read_file(path)
+    pixels = stored_pixels(path, data, frame)
+    try:
+        return _shown(path, data, frame, pixels, windowing)
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
+        # pydicom converts a field when it is asked for, each with its own kind of error.
+        message = f"{path}: frame {frame}: a field is absent or malformed ({error}). Mend the file."
+        raise UsageError(message) from error
+
+
+def _shown(path: Path, data: Any, frame: int, pixels: np.ndarray, windowing: Windowing) -> Decoded:
     if min(pixels.shape[:2]) < MINIMUM_SIDE:
         message = f"{path}: {pixels.shape[1]}x{pixels.shape[0]} pixels; needs {MINIMUM_SIDE} a side"
         raise UsageError(message)
@@ -72,6 +87,11 @@ def decode_frame(path: Path, frame: int, windowing: Windowing) -> Decoded:
             raise UsageError(message)
         return Decoded(pixels)
     values = rescale(pixels, data, frame)
+    if not np.isfinite(values).all():
+        message = (
+            f"{path}: frame {frame} has values that are not finite; slope or intercept is wrong"
+        )
+        raise UsageError(message)
     shown = _window(path, data, frame, values, windowing)
     grey = shown.apply(values)
     notes = [f"window [{shown.low:g}, {shown.high:g}]"]
@@ -81,7 +101,13 @@ def decode_frame(path: Path, frame: int, windowing: Windowing) -> Decoded:
     return Decoded(grey_to_rgb(grey), tuple(notes))
 
 
-def _pixels(path: Path, data: Any, frame: int) -> np.ndarray:
+def stored_pixels(path: Path, data: Any, frame: int) -> np.ndarray:
+    """One frame as it is stored, decompressed: (H, W), or (H, W, 3) in colour.
+
+    Raises:
+        MissingPrerequisite: no decoder for the file's transfer syntax is installed.
+        UsageError: no pixels, or damaged ones.
+    """
     from pydicom.pixels.utils import pixel_array
 
     if "PixelData" not in data:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import overload
 
 from ..errors import MissingPrerequisite, UsageError
 from ..file_hashes import file_sha256
@@ -27,29 +29,63 @@ class FolderDataset:
 
     def items(self, limit: int | None = None) -> Sequence[Item]:
         """Files in the order of their relative paths."""
-        items = [
-            Item(
-                id=path.relative_to(self.root).as_posix(),
-                group=path.relative_to(self.root).parts[0],
-                load=partial(decode_file, path),
-                content_key=partial(file_sha256, path),
-            )
-            for path in image_files(self.root)
-        ]
-        return pick_per_group(items, limit)
+        items = FolderItems(self.root, image_names(self.root))
+        return items if limit is None else pick_per_group(items, limit)
+
+
+class FolderItems(Sequence[Item]):
+    """Items made when asked for; memory holds their names."""
+
+    def __init__(self, root: Path, names: list[str]) -> None:
+        self._root = root
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self._item(name) for name in self._names[index]]
+        return self._item(self._names[index])
+
+    def _item(self, name: str) -> Item:
+        path = self._root / name
+        return Item(
+            id=name,
+            group=name.partition("/")[0],
+            load=partial(decode_file, path),
+            content_key=partial(file_sha256, path),
+        )
+
+
+def image_names(root: Path) -> list[str]:
+    """Relative paths of the images in the modality directories of `root`, sorted, none hidden."""
+    found: list[str] = []
+    for directory in root.iterdir():
+        if directory.is_dir() and not directory.name.startswith("."):
+            found.extend(_names_below(str(directory), directory.name))
+    return sorted(found)
+
+
+def _names_below(directory: str, prefix: str) -> Iterator[str]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            name = f"{prefix}/{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _names_below(entry.path, name)
+            elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+                yield name
 
 
 def image_files(root: Path) -> list[Path]:
-    """Image files in the modality directories of `root`, sorted; hidden ones are left out."""
-    found = [
-        path
-        for directory in sorted(p for p in root.iterdir() if p.is_dir())
-        for path in directory.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+    """The files of `image_names`."""
+    return [root / name for name in image_names(root)]
 
 
 def build(
@@ -66,7 +102,7 @@ def build(
     if not root.is_dir():
         message = f"{reference}: {root} is not a directory"
         raise UsageError(message)
-    files = image_files(root)
+    files = image_names(root)
     if not files:
         loose = any(path.suffix.lower() in SUFFIXES for path in root.iterdir())
         hint = (
@@ -76,7 +112,7 @@ def build(
         )
         message = f"{reference}: no images in {root}. {hint}; modalities: {', '.join(MODALITIES)}"
         raise UsageError(message)
-    groups = sorted({path.relative_to(root).parts[0] for path in files})
+    groups = sorted({name.partition("/")[0] for name in files})
     check_modalities(groups, where=str(root))
     card = Card.model_validate(
         {

@@ -18,7 +18,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp",
 MINIMUM_SIDE = 8
 """Below this an image holds nothing that 256 pixels could show."""
 
-_MAXIMUM_PIXELS = 400_000_000
+_LARGEST_BYTE = 255
 _DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
 
 
@@ -82,10 +82,15 @@ def decode_bytes(data: bytes, *, name: str, window: Window | None = None) -> Dec
             _check_header(name, image)
             image.load()
             return _to_rgb(name, image, window)
+    except UsageError:
+        raise
     except UnidentifiedImageError as error:
-        message = f"{name}: not an image file that can be read"
+        message = f"{name}: {len(data):,} bytes, not an image file that can be read. Replace it."
         raise UsageError(message) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        message = f"{name}: too many pixels ({error}). Cut the image into tiles or make it smaller."
+        raise UsageError(message) from error
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         message = f"{name}: cannot be decoded ({error}). Truncated or damaged: replace the file."
         raise UsageError(message) from error
 
@@ -94,9 +99,6 @@ def _check_header(name: str, image: Image.Image) -> None:
     width, height = image.size
     if min(width, height) < MINIMUM_SIDE:
         message = f"{name}: {width}x{height} pixels; at least {MINIMUM_SIDE} a side are needed"
-        raise UsageError(message)
-    if width * height > _MAXIMUM_PIXELS:
-        message = f"{name}: {width}x{height} pixels; at most {_MAXIMUM_PIXELS} in all are read"
         raise UsageError(message)
     if getattr(image, "n_frames", 1) > 1:
         message = f"{name}: {getattr(image, 'n_frames', 0)} frames; one image per file is read"
@@ -111,7 +113,18 @@ def _to_rgb(name: str, image: Image.Image, window: Window | None) -> Decoded:
                 "to show. Use manifest:FILE or jsonl:FILE with window_low, window_high (and bias)."
             )
             raise UsageError(message)
-        return Decoded(grey_to_rgb(window.apply(np.asarray(image))), ("windowed",))
+        values = np.asarray(image)
+        wrong = int(values.size - np.isfinite(values).sum())
+        if wrong:
+            message = f"{name}: {wrong} of {values.size} pixels are NaN or infinite. Mend the file."
+            raise UsageError(message)
+        return Decoded(grey_to_rgb(window.apply(values)), ("windowed",))
+    if window is not None and abs(window.bias) > _LARGEST_BYTE:
+        message = (
+            f"{name}: 8 bits per channel with a bias of {window.bias:g}, which they cannot hold: "
+            "the image would be nearly black. Give the 16-bit file, or leave the bias out."
+        )
+        raise UsageError(message)
     notes: list[str] = []
     if image.mode == "P":
         notes.append("palette resolved")

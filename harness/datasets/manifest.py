@@ -6,11 +6,18 @@ The tables that MedITok's repository trains from (`identifier`, `caption`, `moda
 
 from __future__ import annotations
 
+import csv
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from .folder import find_path
 from .rows import OPTIONAL, PATH_FIELDS, RawRow, RowsDataset, check_rows, rows_dataset
+
+_ESCAPED = re.compile("[\udc80-\udcff]")
+"""Bytes that are not UTF-8, as `surrogateescape` reads them."""
 
 ManifestDataset = RowsDataset
 """The name under which the audit knows tables with splits."""
@@ -19,36 +26,86 @@ ManifestDataset = RowsDataset
 def read_rows(table: Path) -> list[RawRow]:
     """The table's rows as plain values, numbered as in an editor (the header is row 1).
 
+    A row of a CSV table that spans lines has the number of its last one. A row with more or fewer
+    cells than the header, or whose bytes are not UTF-8, stays as one that cannot be read.
+
     Raises:
         UsageError: unreadable, or a required column missing.
     """
+    return _parquet_rows(table) if table.suffix.lower() == ".parquet" else _csv_rows(table)
+
+
+def _parquet_rows(table: Path) -> list[RawRow]:
     import pandas as pd
 
     try:
-        if table.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(table)
-        else:
-            frame = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        frame = pd.read_parquet(table)
     except Exception as error:
-        message = f"{table}: not a readable CSV or Parquet table ({error})"
+        message = f"{table}: not a readable Parquet table ({error}). Truncated or damaged."
         raise UsageError(message) from error
-    has_path = any(column in frame.columns for column in PATH_FIELDS)
-    missing = "" if has_path else PATH_FIELDS[0]
-    missing = missing or ("" if "modality" in frame.columns else "modality")
-    if missing:
-        message = (
-            f"{table}: column {missing!r} is missing; "
-            f"found {', '.join(map(str, frame.columns))}. "
-            f"Required: {' or '.join(PATH_FIELDS)}, modality; optional: {', '.join(OPTIONAL)}"
-        )
-        raise UsageError(message)
-    known = [c for c in (*PATH_FIELDS, "modality", *OPTIONAL) if c in frame.columns]
+    known = _known_columns(table, [str(column) for column in frame.columns])
     cells = frame[known].astype(object)
     cells = cells.where(cells.notna(), None)
     return [
         RawRow(number, dict(zip(known, values, strict=True)))
         for number, values in enumerate(cells.itertuples(index=False, name=None), 2)
     ]
+
+
+def _csv_rows(table: Path) -> list[RawRow]:
+    try:
+        with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            columns = next(reader, [])
+            known = _known_columns(table, columns)
+            return list(_checked_cells(reader, columns, known))
+    except (OSError, csv.Error) as error:
+        message = f"{table}: not a readable CSV table ({error})"
+        raise UsageError(message) from error
+
+
+def _checked_cells(reader: Any, columns: list[str], known: list[str]) -> Iterator[RawRow]:
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield RawRow(reader.line_num, None, f"not valid CSV ({error})")
+            continue
+        number = reader.line_num
+        if not cells:
+            continue
+        if len(cells) != len(columns):
+            problem = (
+                f"{len(cells)} cells, the header has {len(columns)}. "
+                "Put a cell with a comma in it between quotes."
+            )
+            yield RawRow(number, None, problem)
+        elif any(_ESCAPED.search(cell) for cell in cells):
+            yield RawRow(number, None, "not UTF-8 text. Save the table as UTF-8.")
+        else:
+            fields = dict(zip(columns, cells, strict=True))
+            yield RawRow(number, {name: fields[name] for name in known})
+
+
+def _known_columns(table: Path, columns: Sequence[str]) -> list[str]:
+    """The columns that are read, in the order of the fields."""
+    has_path = any(column in columns for column in PATH_FIELDS)
+    missing = "" if has_path else PATH_FIELDS[0]
+    missing = missing or ("" if "modality" in columns else "modality")
+    if missing:
+        message = (
+            f"{table}: column {missing!r} is missing; found {', '.join(columns) or 'none'}. "
+            f"Required: {' or '.join(PATH_FIELDS)}, modality; optional: {', '.join(OPTIONAL)}"
+        )
+        raise UsageError(message)
+    known = [c for c in (*PATH_FIELDS, "modality", *OPTIONAL) if c in columns]
+    twice = [column for column in known if list(columns).count(column) > 1]
+    if twice:
+        message = f"{table}: column {twice[0]!r} occurs more than once. Rename or remove one."
+        raise UsageError(message)
+    return known
 
 
 def build(

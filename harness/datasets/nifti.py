@@ -115,7 +115,7 @@ def _default_window(path: Path, values: np.ndarray, modality: str) -> Window:
 def _content_key(source: _Volume, axis: int, index: int, options: _Options) -> list[Any]:
     window = options.window
     shown = [window.low, window.high] if window else [options.modality, *PERCENTILES]
-    return [file_sha256(source.path), axis, index, shown]
+    return [source.problem or file_sha256(source.path), axis, index, shown]
 
 
 def build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,9 @@ from ..file_hashes import file_sha256
 
 AXES = ("sagittal", "coronal", "axial")
 """By the array axis (x to the right, y to the front, z to the head) that a slice cuts."""
+
+_MOST_INFLATION = 1032
+"""Bytes that one byte of a deflate stream can stand for (zlib's technical details)."""
 
 _lock = threading.Lock()
 
@@ -36,10 +40,28 @@ def canonical_shape(path: Path) -> tuple[int, int, int]:
     """Voxels along x, y and z, from the header alone.
 
     Raises:
-        UsageError: not a NIfTI file, or not of three or four dimensions.
+        UsageError: not a NIfTI file, not of three or four dimensions, not of real numbers, no
+            orientation, or more voxels than the file can hold.
     """
     image = _open(path)
-    return tuple(image.shape[:3])
+    voxels = np.dtype(image.get_data_dtype())
+    if voxels.kind not in "iuf":
+        message = f"{path}: voxels of type {voxels}; real numbers are read"
+        raise UsageError(message)
+    needed = math.prod(map(int, image.shape)) * voxels.itemsize
+    held = path.stat().st_size * (_MOST_INFLATION if path.name.lower().endswith(".gz") else 1)
+    if needed > held:
+        message = (
+            f"{path}: its header says {image.shape} voxels of {voxels}, {needed:,} bytes; a file "
+            f"of {path.stat().st_size:,} bytes cannot hold them. Truncated or damaged."
+        )
+        raise UsageError(message)
+    axes = nibabel().io_orientation(image.affine)[:, 0]
+    if not np.isfinite(axes).all():
+        message = f"{path}: its affine does not say the orientation: {image.affine.tolist()}"
+        raise UsageError(message)
+    x, y, z = (image.shape[list(axes).index(axis)] for axis in range(3))
+    return x, y, z
 
 
 def _open(path: Path) -> Any:
@@ -49,7 +71,7 @@ def _open(path: Path) -> Any:
         if len(image.shape) not in (3, 4) or 0 in image.shape:
             message = f"{path}: shape {image.shape}; volumes of 3 or 4 dimensions are read"
             raise UsageError(message)
-        return library.as_closest_canonical(image)
+        return image
     except UsageError:
         raise
     except Exception as error:  # nibabel raises many kinds on damaged files
@@ -72,6 +94,7 @@ def _volume(path: Path, sha256: str) -> np.ndarray:
     del sha256  # part of the key
     image = _open(path)
     try:
+        image = nibabel().as_closest_canonical(image)
         data = image.dataobj[..., 0] if len(image.shape) == 4 else image.dataobj
         values = np.asarray(data, dtype=np.float32)
     except Exception as error:

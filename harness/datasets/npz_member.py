@@ -5,7 +5,10 @@ A deflated member has no random access; unpacked, a split of many gigabytes cost
 
 from __future__ import annotations
 
+import lzma
+import math
 import shutil
+import struct
 import threading
 import zipfile
 import zlib
@@ -23,10 +26,13 @@ from ..locations import cache_root
 
 _lock = threading.Lock()
 _opened: dict[tuple[str, Path], np.ndarray] = {}
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+_MOST_INFLATION = 250
+"""Of arrays above `_LARGE`; images deflate to a half or a third, and deflate ends at 1032."""
+_LARGE = 64 << 20
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(struct.error, RuntimeError),  # of which NotImplementedError, and a password asked for
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +61,27 @@ def array_facts(path: Path) -> dict[str, ArrayFacts]:
 def _header(path: Path, name: str, archive: zipfile.ZipFile) -> ArrayFacts:
     try:
         with archive.open(f"{name}.npy") as member:
-            read = _HEADERS[np.lib.format.read_magic(member)]
-            shape, _, dtype = read(member)
-    except (ValueError, KeyError) as error:
+            version = np.lib.format.read_magic(member)
+            if version != (1, 0):  # others are for headers above 64 KiB, and could claim any size
+                message = f"header version {version}"
+                raise ValueError(message)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+            _check_size(archive.getinfo(f"{name}.npy"), math.prod(shape) * dtype.itemsize)
+    except (ValueError, KeyError, TypeError) as error:
         message = f"{path}: {name} is not a plain array ({error}). Damaged: replace the file."
         raise UsageError(message) from error
     return ArrayFacts(shape, dtype)
+
+
+def _check_size(member: zipfile.ZipInfo, stated: int) -> None:
+    """Before anything is unpacked: the array's own claim, and the archive's, must be possible."""
+    held, packed = member.file_size, max(member.compress_size, 1)
+    if not 0 <= held - stated < 1 << 17:  # the header
+        message = f"its header claims {stated:,} bytes, the archive has {held:,}"
+        raise ValueError(message)
+    if held > _LARGE and held > _MOST_INFLATION * packed:
+        message = f"{packed:,} bytes that claim to be {held:,} unpacked; no images deflate so far"
+        raise ValueError(message)
 
 
 @contextmanager
@@ -69,7 +90,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except _DAMAGE as error:
         message = f"{path}: cannot be read ({error}). Truncated or damaged: replace the file."
         raise UsageError(message) from error
 
@@ -106,10 +127,11 @@ def _unpack(path: Path, name: str, target: Path) -> None:
         if name not in arrays:
             message = f"{path}: no array {name!r}; found {', '.join(arrays) or 'none'}"
             raise UsageError(message)
+        _header(path, name, archive)
         try:
             with archive.open(f"{name}.npy") as source, atomic_writer(target) as file:
                 shutil.copyfileobj(source, file, 1 << 20)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
             message = (
                 f"{path}: {name} cannot be read ({error}). Truncated or damaged: replace the file."
             )

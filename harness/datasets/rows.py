@@ -163,7 +163,7 @@ def text_field(fields: Mapping[str, Any], name: str) -> str | None:
     """A field as text; None where it is absent, empty or NaN.
 
     Raises:
-        ValueError: a list or an object.
+        ValueError: a list, an object, or a text with half of a surrogate pair.
     """
     value = fields.get(name)
     if value is None or value != value or value == "":
@@ -171,11 +171,22 @@ def text_field(fields: Mapping[str, Any], name: str) -> str | None:
     if isinstance(value, dict | list):
         message = f"{name} is {value!r}, expected a text or a number"
         raise ValueError(message)
-    return str(value)
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"{name} is {text!r}, which is no Unicode text"
+        raise ValueError(message) from error
+    return text
 
 
 def _inside(table: Path, field: str, given: str) -> Path:
-    """The file meant; refuses a relative path that climbs out of the table's folder."""
+    """The file meant; refuses a relative path that climbs out of the table's folder.
+
+    Symbolic links are followed wherever they lead, as absolute paths are: only somebody who can
+    write to the disk makes one, and data folders are often put together from links. (Links in a
+    tar file come with it from elsewhere, and are refused.)
+    """
     climbs = Path(os.path.normpath(given)).parts[:1] == (os.pardir,)
     if "\0" in given or (climbs and not Path(given).is_absolute()):
         message = (
@@ -215,11 +226,15 @@ def _refuse(problem: str) -> Decoded:
 
 def _content_key(path: Path, mask: Path | None, window: Window | None) -> list[Any]:
     shown = [window.low, window.high, window.bias] if window else None
-    return [_hash_or_absence(path), _hash_or_absence(mask) if mask else None, shown]
+    return [hash_or_absence(path), hash_or_absence(mask) if mask else None, shown]
 
 
-def _hash_or_absence(path: Path) -> str:
-    return file_sha256(path) if path.is_file() else "absent"
+def hash_or_absence(path: Path) -> str:
+    """SHA-256 of a file; `absent` where it cannot be read, so that only its own item fails."""
+    try:
+        return file_sha256(path)
+    except UsageError:
+        return "absent"
 
 
 def _read_mask(path: Path) -> np.ndarray:

@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..file_hashes import file_sha256
 from .asked_images import find_set
 from .card import Card, packaged_card
 from .dataset import Item, pick_per_group
 from .images import Decoded, decode_file
-from .rows import UNKNOWN
+from .rows import UNKNOWN, hash_or_absence
 
 LIST = "SAMed2D_v1.json"
 PLACES = ("SAMed2Dv1", "sa-med2d")
@@ -184,4 +183,4 @@ def _content_key(image: MaskedImage) -> list[str | None]:
     if image.problem is not None:
         return [image.problem]
     paths = [image.folder / name for name in (image.name, *image.masks)]
-    return [file_sha256(path) if path.is_file() else "absent" for path in paths]
+    return [hash_or_absence(path) for path in paths]

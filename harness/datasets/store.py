@@ -6,46 +6,39 @@ per content and ingest rule, and each image's hash is checked when it is read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..errors import MedbenchError, UsageError
-from ..files import hash_value, sha256_bytes, write_json
+from ..files import canonical_json, hash_value, sha256_bytes, write_json
 from ..locations import cache_root
 from .dataset import Dataset, Item
 from .images import resize_mask, resize_square
+from .stored_rows import StoredImage, StoredRows
 
 logger = logging.getLogger(__name__)
 
 INGEST_RULE = "rgb-u8-square-bilinear-antialias-1"
 """Names decode -> RGB uint8 -> square bilinear antialiased; bump when pixels may change."""
 
+_FORMAT = "rows-in-lines-1"
+"""Names the files of a cache folder; another one is another cache."""
+
 _AHEAD = 32
 
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """One row of the manifest beside the array."""
-
-    id: str
-    group: str
-    sha256: str
-    """Of the stored uint8 (H, H, 3) pixels."""
-    label: str | None
-    patient: str | None
-    native_width: int
-    native_height: int
-    notes: tuple[str, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +56,7 @@ class ImageStore:
     Attributes:
         images: uint8 (N, H, H, 3), memory-mapped.
         masks: bool (N, H, H) or None; memory-mapped.
-        rows: the N manifest rows, in order.
+        rows: the N manifest rows, in order, read from disk when asked for.
         failures: what could not be read.
         fingerprint: SHA-256 over ids, groups, patients and pixel hashes.
     """
@@ -71,7 +64,7 @@ class ImageStore:
     path: Path
     images: np.ndarray
     masks: np.ndarray | None
-    rows: tuple[StoredImage, ...]
+    rows: Sequence[StoredImage]
     failures: tuple[Failure, ...]
     fingerprint: str
 
@@ -112,8 +105,20 @@ def ingest(dataset: Dataset, *, limit: int | None = None, side: int = 256) -> Im
 
 
 def _cache_key(items: Sequence[Item], side: int) -> str:
-    rows = [[i.id, i.group, i.label, i.patient, i.content_key()] for i in items]
-    return hash_value([INGEST_RULE, side, rows])[:32]
+    def row(item: Item) -> list[Any]:
+        return [item.id, item.group, item.label, item.patient, item.content_key()]
+
+    rows = _hash_list(row for _, row in _in_parallel(items, row))
+    return hash_value([INGEST_RULE, _FORMAT, side, rows])[:32]
+
+
+def _hash_list(values: Iterable[Any]) -> str:
+    """`hash_value` of the list of these values, which is never held as a whole."""
+    digest = hashlib.sha256(b"[")
+    for position, value in enumerate(values):
+        digest.update((("," if position else "") + canonical_json(value)).encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def open_store(path: Path) -> ImageStore:
@@ -123,21 +128,20 @@ def open_store(path: Path) -> ImageStore:
         images = np.load(path / "images.npy", mmap_mode="r")
         masks_path = path / "masks.npy"
         masks = np.load(masks_path, mmap_mode="r") if masks_path.exists() else None
-        rows = tuple(
-            StoredImage(**row | {"notes": tuple(row["notes"])}) for row in manifest["rows"]
-        )
+        rows = StoredRows(path / "rows.jsonl")
         failures = tuple(Failure(**failure) for failure in manifest["failures"])
         if len(rows) != len(images):
             message = f"{len(images)} images, {len(rows)} rows"
             raise ValueError(message)
+        fingerprint = _fingerprint(rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"the image cache {path} is damaged ({error}). Delete it; it is rebuilt."
         raise UsageError(message) from error
-    return ImageStore(path, images, masks, rows, failures, _fingerprint(rows))
+    return ImageStore(path, images, masks, rows, failures, fingerprint)
 
 
 def _fingerprint(rows: Sequence[StoredImage]) -> str:
-    return hash_value([[row.id, row.group, row.patient, row.sha256] for row in rows])
+    return _hash_list([row.id, row.group, row.patient, row.sha256] for row in rows)
 
 
 def _build(items: Sequence[Item], path: Path, side: int) -> None:
@@ -166,8 +170,8 @@ def _build(items: Sequence[Item], path: Path, side: int) -> None:
 
 
 def _write_arrays(items: Sequence[Item], folder: Path, side: int) -> dict[str, Any]:
-    """Two streams of raw pixels with an npy header, and the manifest's content."""
-    rows: list[StoredImage] = []
+    """Two streams of raw pixels with an npy header, the rows, and the manifest's content."""
+    count = 0
     failures: list[Failure] = []
     with_masks = any(item.load_mask is not None for item in items)
     images_path, masks_path = folder / "images.npy", folder / "masks.npy"
@@ -181,28 +185,33 @@ def _write_arrays(items: Sequence[Item], folder: Path, side: int) -> dict[str, A
         )
     from ..progress import track
 
-    for item, loaded in track(_loaded(items, side), total=len(items), label="reading images"):
-        if isinstance(loaded, str):
-            failures.append(Failure(item.id, loaded))
-            logger.warning("%s", loaded)
-            continue
-        position = len(rows)
-        images[position] = loaded.pixels
-        if masks is not None and loaded.mask is not None:
-            masks[position] = loaded.mask
-        rows.append(loaded.row)
-    if not rows:
+    tracked = track(
+        _in_parallel(items, lambda item: _load(item, side)),
+        total=len(items),
+        label="reading images",
+    )
+    with (folder / "rows.jsonl").open("w", encoding="utf-8") as lines:
+        for item, loaded in tracked:
+            if isinstance(loaded, str):
+                failures.append(Failure(item.id, loaded))
+                logger.warning("%s", loaded)
+                continue
+            images[count] = loaded.pixels
+            if masks is not None and loaded.mask is not None:
+                masks[count] = loaded.mask
+            lines.write(canonical_json(asdict(loaded.row)) + "\n")
+            count += 1
+    if not count:
         shown = "; ".join(failure.reason for failure in failures[:3])
         message = f"none of the {len(items)} images can be read: {shown}"
         raise UsageError(message)
     images.flush()
-    _shorten(images_path, images, len(rows))
+    _shorten(images_path, images, count)
     if masks is not None:
         masks.flush()
-        _shorten(masks_path, masks, len(rows))
+        _shorten(masks_path, masks, count)
     return {
         "ingest_rule": INGEST_RULE,
-        "rows": [asdict(row) for row in rows],
         "failures": [asdict(failure) for failure in failures],
     }
 
@@ -224,12 +233,18 @@ class _Loaded:
     mask: np.ndarray | None
 
 
-def _loaded(items: Sequence[Item], side: int) -> Iterator[tuple[Item, _Loaded | str]]:
-    """Yield (item, loaded or reason) in order, reading a little ahead on threads."""
+def _in_parallel(items: Sequence[Item], work: Callable[[Item], T]) -> Iterator[tuple[Item, T]]:
+    """Yield (item, its result) in order, working a little ahead on threads."""
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(items), _AHEAD):
-            chunk = items[start : start + _AHEAD]
-            yield from zip(chunk, pool.map(lambda i: _load(i, side), chunk), strict=True)
+        waiting: deque[tuple[Item, Future[T]]] = deque()
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) > _AHEAD:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        while waiting:
+            first, result = waiting.popleft()
+            yield first, result.result()
 
 
 def _load(item: Item, side: int) -> _Loaded | str:

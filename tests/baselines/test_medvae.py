@@ -232,13 +232,3 @@ def test_another_models_checkpoint_is_refused(golden):
         build(variant="mine", weights=weights | {"post_quant_conv.weight": torch.zeros(3, 8, 1, 1)})
     with pytest.raises(UsageError, match=r"medvae@mine: the checkpoint does not fit"):
         build(variant="mine", weights=golden("medvae_1c").weights)  # published outline, narrower
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("config", [MEDVAE_8_1_CONFIG, MEDVAE_8_4_CONFIG], ids=["8-1", "8-4"])
-def test_the_published_size_runs(config):
-    made = build(variant="custom", config=config, weights=_weights(config))
-    images = _images(1, 256)
-    encoding = made.encode(images)
-    assert encoding.latents.shape == (1, config["embed_dim"], 32, 32)
-    assert made.decode(encoding).shape == images.shape

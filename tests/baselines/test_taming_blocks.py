@@ -52,7 +52,7 @@ def test_downsampling_looks_at_each_square_and_what_is_right_of_and_below_it():
 
 @torch.no_grad()
 def test_upsampling_repeats_each_pixel_before_the_convolution():
-    up = Upsample(2)
+    up = Upsample(2, 2)
     x = torch.randn(1, 2, 3, 3)
     repeated = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     torch.testing.assert_close(up(x), up.conv(repeated))

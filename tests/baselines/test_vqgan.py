@@ -210,13 +210,3 @@ def test_a_truncated_checkpoint_is_refused_by_its_missing_keys():
 def test_what_cannot_be_decoded_is_refused(tokenizer, encoding, message):
     with pytest.raises(UsageError, match=message):
         tokenizer.decode(encoding)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("config", "side"), [(VQGAN_F8_CONFIG, 32), (VQGAN_F16_CONFIG, 16)])
-def test_the_published_size_runs(config, side):
-    made = build(variant="custom", config=config, weights=_weights(config))
-    images = _images(1, 256)
-    encoding = made.encode(images)
-    assert encoding.indices.shape == (1, 1, side * side)
-    assert made.decode(encoding).shape == images.shape

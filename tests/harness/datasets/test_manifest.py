@@ -79,7 +79,7 @@ def test_masks_are_stored_beside_the_images(table):
         ("path,modality\n", "no rows"),
         ("path,modality\na.png,\n", "row 2: path .* and modality must not be empty"),
         ("path,modality\na.png,cat\n", "'cat' is not a modality. Did you mean 'ct'"),
-        ("", "not a readable CSV"),
+        ("", "column .path. is missing; found none"),
     ],
 )
 def test_a_wrong_table_says_what_is_wrong(tmp_path, content, message):
