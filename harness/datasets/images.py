@@ -38,12 +38,39 @@ class Window:
         return np.rint(scaled).clip(0, 255).astype(np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
 class Decoded:
-    """An image as RGB uint8 (H, W, 3), and what was done to get there."""
+    """An image as RGB uint8, and what was done to get there.
 
-    rgb: np.ndarray
-    notes: tuple[str, ...] = ()
+    Args:
+        pixels: uint8 (H, W, 3), or a Pillow image of mode RGB, which is made an array only where
+            one is asked for: a large photograph is mostly wanted small.
+        notes: what was done while decoding.
+    """
+
+    __slots__ = ("_pixels", "notes")
+
+    def __init__(self, pixels: np.ndarray | Image.Image, notes: tuple[str, ...] = ()) -> None:
+        self._pixels = pixels
+        self.notes = notes
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """uint8 (H, W, 3)."""
+        return np.asarray(self._pixels)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        if isinstance(self._pixels, Image.Image):
+            return self._pixels.size
+        height, width = self._pixels.shape[:2]
+        return width, height
+
+    def square(self, side: int) -> np.ndarray:
+        """uint8 (side, side, 3), as `resize_square` makes it."""
+        if isinstance(self._pixels, Image.Image) and self.size != (side, side):
+            return np.asarray(self._pixels.resize((side, side), Image.Resampling.BILINEAR))
+        return resize_square(self.rgb, side)
 
 
 def decode_file(path: Path, *, window: Window | None = None) -> Decoded:
@@ -141,11 +168,10 @@ def _to_rgb(name: str, image: Image.Image, window: Window | None) -> Decoded:
             notes.append("opaque alpha dropped")
     elif image.mode not in {"RGB", "L", "1"}:
         notes.append(f"{image.mode} converted to RGB")
-    rgb = np.asarray(image.convert("RGB"))
+    image = image if image.mode == "RGB" else image.convert("RGB")
     if window is not None:
-        rgb = window.apply(rgb)
-        notes.append("windowed")
-    return Decoded(rgb, tuple(notes))
+        return Decoded(window.apply(np.asarray(image)), (*notes, "windowed"))
+    return Decoded(image, tuple(notes))
 
 
 def grey_to_rgb(grey: np.ndarray) -> np.ndarray:

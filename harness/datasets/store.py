@@ -25,7 +25,7 @@ from ..errors import MedbenchError, UsageError
 from ..files import canonical_json, hash_value, sha256_bytes, write_json
 from ..locations import cache_root
 from .dataset import Dataset, Item
-from .images import resize_mask, resize_square
+from .images import resize_mask
 from .stored_rows import StoredImage, StoredRows
 
 logger = logging.getLogger(__name__)
@@ -250,11 +250,11 @@ def _in_parallel(items: Sequence[Item], work: Callable[[Item], T]) -> Iterator[t
 def _load(item: Item, side: int) -> _Loaded | str:
     try:
         decoded = item.load()
-        pixels = np.ascontiguousarray(resize_square(decoded.rgb, side))
+        pixels = np.ascontiguousarray(decoded.square(side))
         mask = resize_mask(item.load_mask(), side) if item.load_mask else None
     except MedbenchError as error:
         return str(error)
-    height, width = decoded.rgb.shape[:2]
+    width, height = decoded.size
     row = StoredImage(
         id=item.id,
         group=item.group,
