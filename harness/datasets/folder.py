@@ -72,15 +72,21 @@ def image_names(root: Path) -> list[str]:
 
 
 def _names_below(directory: str, prefix: str) -> Iterator[str]:
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            name = f"{prefix}/{entry.name}"
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _names_below(entry.path, name)
-            elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
-                yield name
+    try:
+        with os.scandir(directory) as listing:
+            entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
+    except OSError as error:
+        reason = error.strerror or error
+        message = f"{directory}: cannot be listed ({reason}); its images would be lost"
+        raise UsageError(message) from error
+    for name, is_folder in entries:
+        if name.startswith("."):
+            continue
+        path = Path(directory, name)
+        if is_folder:
+            yield from _names_below(str(path), f"{prefix}/{name}")
+        elif path.suffix.lower() in SUFFIXES and path.is_file():
+            yield f"{prefix}/{name}"
 
 
 def image_files(root: Path) -> list[Path]:
