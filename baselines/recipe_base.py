@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from ..harness.errors import UsageError
-from ..harness.training.reconstruction import (
-    ReconstructionPlan,
-    ReconstructionRecipe,
-    Trainable,
-)
-from ..harness.training.settings import TrainingSettings
-from ..tokenizers.meditok_config import refuse_unknown
+from ..harness.training.config_terms import read_fields
 
 Network = TypeVar("Network", bound=nn.Module)
 Method = TypeVar("Method")
@@ -69,31 +61,14 @@ def from_scratch(make: Callable[[], Network], *, seed: int) -> Network:
 
 
 def read_method(config: Mapping[str, Any], kind: type[Method]) -> Method:
-    """The `method` of a training configuration: the fields of a dataclass, all to be given.
+    """The `method` of a training configuration: the fields of a dataclass.
 
     Raises:
-        UsageError: a term is unknown or missing.
+        UsageError: a term is unknown, missing or of the wrong kind.
     """
-    terms = config.get("method", {})
-    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(terms, Mapping):
-        message = f"'method' must hold {', '.join(sorted(names))} by name, not {terms!r}"
-        raise UsageError(message)
-    refuse_unknown(terms, names)
-    if absent := sorted(names - set(terms)):
-        message = f"'method' lacks {', '.join(absent)}"
-        raise UsageError(message)
-    return kind(**terms)
+    return read_fields(kind, config.get("method", {}), "method")
 
 
-def recipe_of(
-    trainable: Trainable, config: Mapping[str, Any], settings: TrainingSettings, work: Path
-) -> ReconstructionRecipe:
-    """The recipe that trains `trainable` by the `plan` of a configuration."""
-    return ReconstructionRecipe(
-        trainable,
-        ReconstructionPlan.from_mapping(config["plan"]),
-        work / "pools",
-        seed=settings.seed,
-        workers=max(settings.threads, 1),
-    )
+def code_vectors(z: torch.Tensor) -> torch.Tensor:
+    """What one book is asked for: latent (B, D, h, w) -> (B·h·w, 1, D), without gradient."""
+    return z.detach().movedim(1, -1).flatten(0, 2).unsqueeze(1)

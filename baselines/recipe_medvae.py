@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..harness.errors import UsageError
-from ..harness.training.reconstruction import Reconstruction, ReconstructionRecipe
+from ..harness.training import parallel
 from ..harness.training.settings import TrainingSettings
+from ..harness.training.tokenizer_build import build_tokenizer_recipe
+from ..harness.training.tokenizer_recipe import TokenizerRecipe
+from ..harness.training.trainable import Reconstruction
 from .medvae_model import MedVAEModel
-from .recipe_base import PlainTrainable, from_scratch, read_method, recipe_of
+from .recipe_base import PlainTrainable, from_scratch, read_method
 from .taming_config import MedVAEConfig
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -55,6 +58,11 @@ class TrainableMedVAE(PlainTrainable[MedVAEModel]):
         super().__init__(from_scratch(lambda: MedVAEModel(config), seed=seed))
         self.method = method
 
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The kernel that makes pixels."""
+        return self.network.decoder.conv_out.weight
+
     def reconstruct(
         self, images: Tensor, *, quantise: bool, generator: torch.Generator
     ) -> Reconstruction:
@@ -70,19 +78,24 @@ class TrainableMedVAE(PlainTrainable[MedVAEModel]):
         posterior = self.network.encode(target)
         latent = posterior.mean
         if self.network.training:
-            noise = torch.randn(latent.shape, generator=generator).to(latent)
+            # Drawn for all processes, so that the share of each has the same noise with any.
+            total = len(latent) * parallel.world_size()
+            noise = torch.randn((total, *latent.shape[1:]), generator=generator)
+            noise = noise[parallel.own_rows(total)].to(latent)
             latent = latent + (posterior.logvar / 2).exp() * noise
         # Upstream adds it to an error summed over the image; here the error is a mean.
         share = posterior.kl().mean() / target[0].numel()
         rec = self.network.decode_latent(latent)
         terms = {"kl": self.method.kl_weight * share}
-        return Reconstruction(rec, terms=terms, target=target)
+        return Reconstruction(rec, latent, terms=terms, target=target)
 
 
-def build(
-    config: Mapping[str, Any], settings: TrainingSettings, work: Path
-) -> ReconstructionRecipe:
-    """The recipe of a MedVAE; see `recipe_base.recipe_of`. `method` is a `MedVAEMethod`."""
+def make(config: Mapping[str, Any], *, seed: int) -> TrainableMedVAE:
+    """The network of a configuration's `model` and `method` (a `MedVAEMethod`), from scratch."""
     sizes = MedVAEConfig.from_mapping(config["model"])
-    method = read_method(config, MedVAEMethod)
-    return recipe_of(TrainableMedVAE(sizes, method, seed=settings.seed), config, settings, work)
+    return TrainableMedVAE(sizes, read_method(config, MedVAEMethod), seed=seed)
+
+
+def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
+    """The recipe of a stage; see `build_tokenizer_recipe`."""
+    return build_tokenizer_recipe(make(config, seed=settings.seed), config, settings, work)

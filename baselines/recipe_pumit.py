@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..harness.training.reconstruction import Reconstruction, ReconstructionRecipe
 from ..harness.training.settings import TrainingSettings
+from ..harness.training.tokenizer_build import build_tokenizer_recipe
+from ..harness.training.tokenizer_recipe import TokenizerRecipe
+from ..harness.training.trainable import Reconstruction
 from .pumit_config import PUMITConfig
 from .pumit_model import PUMITModel
-from .recipe_base import PlainTrainable, from_scratch, read_method, recipe_of
+from .recipe_base import PlainTrainable, from_scratch, read_method
 
 _FLOOR = 1e-7
 """Added to mean probabilities before their logarithm."""
@@ -50,6 +52,11 @@ class TrainablePUMIT(PlainTrainable[PUMITModel]):
         super().__init__(from_scratch(lambda: PUMITModel(config), seed=seed))
         self.method = method
 
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The kernel that makes pixels."""
+        return self.network.decoder[-1].weight
+
     def reconstruct(
         self, images: Tensor, *, quantise: bool, generator: torch.Generator
     ) -> Reconstruction:
@@ -57,7 +64,8 @@ class TrainablePUMIT(PlainTrainable[PUMITModel]):
         del quantise, generator  # the mixture is soft from the start, and nothing is drawn
         log_shares = self.network.quantize.logits(self.network.encoder(images)).log_softmax(dim=-1)
         shares = log_shares.exp()
-        rec = self.network.decoder(self.network.quantize.mixed(shares))
+        mixture = self.network.quantize.mixed(shares)
+        rec = self.network.decoder(mixture)
         mean = shares.flatten(0, 2).mean(dim=0)
         spread = (mean * (mean + _FLOOR).log()).sum()
         doubt = -(shares * log_shares).sum(dim=-1).mean()
@@ -65,7 +73,7 @@ class TrainablePUMIT(PlainTrainable[PUMITModel]):
             "spread": self.method.quant_weight * spread,
             "doubt": self.method.entropy_weight * doubt,
         }
-        return Reconstruction(rec, terms=terms)
+        return Reconstruction(rec, mixture, terms=terms)
 
     def export(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Volume kernels that collapse to the trained ones."""
@@ -80,10 +88,12 @@ def _with_depth(kernel: Tensor) -> Tensor:
     return volume
 
 
-def build(
-    config: Mapping[str, Any], settings: TrainingSettings, work: Path
-) -> ReconstructionRecipe:
-    """The recipe of a PUMIT tokenizer; see `recipe_base.recipe_of`. `method` is a `PUMITMethod`."""
+def make(config: Mapping[str, Any], *, seed: int) -> TrainablePUMIT:
+    """The network of a configuration's `model` and `method` (a `PUMITMethod`), from scratch."""
     sizes = PUMITConfig.from_mapping(config["model"])
-    method = read_method(config, PUMITMethod)
-    return recipe_of(TrainablePUMIT(sizes, method, seed=settings.seed), config, settings, work)
+    return TrainablePUMIT(sizes, read_method(config, PUMITMethod), seed=seed)
+
+
+def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
+    """The recipe of a stage; see `build_tokenizer_recipe`."""
+    return build_tokenizer_recipe(make(config, seed=settings.seed), config, settings, work)

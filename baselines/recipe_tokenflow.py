@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..harness.errors import UsageError
-from ..harness.training.reconstruction import Reconstruction, ReconstructionRecipe
 from ..harness.training.settings import TrainingSettings
-from .recipe_base import PlainTrainable, from_scratch, read_method, recipe_of
+from ..harness.training.tokenizer_build import build_tokenizer_recipe
+from ..harness.training.tokenizer_recipe import TokenizerRecipe
+from ..harness.training.trainable import Reconstruction
+from .recipe_base import PlainTrainable, from_scratch, read_method
 from .semantic_teacher import SemanticTeacher, find_teacher
 from .tokenflow_config import TokenFlowConfig
 from .tokenflow_model import TokenFlowModel
@@ -86,6 +88,11 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
             raise UsageError(message)
         self._book = _join_halves(self.network.quantize)
 
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The kernel that makes pixels."""
+        return self.network.decoder.conv_out.weight
+
     def books(self) -> Sequence[Tensor]:
         """One book: both halves of each code side by side (V, S + P)."""
         return [self._book]
@@ -101,7 +108,9 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
         wanted = self.teacher(images)
         cosine = F.cosine_similarity(net.decode_semantics(found.zq), wanted, dim=-1)
         terms = {**found.terms, "semantic": self.method.semantic_weight * (1 - cosine.mean())}
-        return Reconstruction(net.decode_image(found.zq), found.vectors, found.indices, terms)
+        return Reconstruction(
+            net.decode_image(found.zq), found.zq, found.vectors, found.indices, terms=terms
+        )
 
     def _scales(self, grid: int, generator: torch.Generator) -> tuple[int, ...]:
         scales = shrunk_scales(self.network.config.scales, grid)
@@ -174,10 +183,12 @@ def _starting_network(config: TokenFlowConfig) -> TokenFlowModel:
     return model
 
 
-def build(
-    config: Mapping[str, Any], settings: TrainingSettings, work: Path
-) -> ReconstructionRecipe:
-    """The recipe of a TokenFlow; see `recipe_base.recipe_of`. `method` is a `TokenFlowMethod`."""
+def make(config: Mapping[str, Any], *, seed: int) -> TrainableTokenFlow:
+    """The network of a configuration's `model` and `method` (a `TokenFlowMethod`), from scratch."""
     sizes = TokenFlowConfig.from_mapping(config["model"])
-    method = read_method(config, TokenFlowMethod)
-    return recipe_of(TrainableTokenFlow(sizes, method, seed=settings.seed), config, settings, work)
+    return TrainableTokenFlow(sizes, read_method(config, TokenFlowMethod), seed=seed)
+
+
+def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
+    """The recipe of a stage; see `build_tokenizer_recipe`."""
+    return build_tokenizer_recipe(make(config, seed=settings.seed), config, settings, work)

@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..harness.training.reconstruction import ReconstructionRecipe
 from ..harness.training.settings import TrainingSettings
+from ..harness.training.tokenizer_build import build_tokenizer_recipe
+from ..harness.training.tokenizer_recipe import TokenizerRecipe
+from ..tokenizers import dino_discriminator
 from ..tokenizers.meditok_config import MedITokConfig
 from ..tokenizers.meditok_recipe import TrainableMedITok
-from .recipe_base import recipe_of
 
 
-def build(
-    config: Mapping[str, Any], settings: TrainingSettings, work: Path
-) -> ReconstructionRecipe:
-    """The recipe of a UniTok; see `recipe_base.recipe_of`."""
-    sizes = MedITokConfig.from_mapping(config["model"])
-    trainable = TrainableMedITok(sizes, seed=settings.seed, causal=False)
-    return recipe_of(trainable, config, settings, work)
+def make(config: Mapping[str, Any], *, seed: int) -> TrainableMedITok:
+    """The network of a configuration's `model` (upstream's terms), from scratch."""
+    return TrainableMedITok(MedITokConfig.from_mapping(config["model"]), seed=seed, causal=False)
+
+
+def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
+    """The recipe of a stage; see `build_tokenizer_recipe`."""
+    trainable = make(config, seed=settings.seed)
+    kinds = {"dino": dino_discriminator.build}
+    return build_tokenizer_recipe(trainable, config, settings, work, discriminators=kinds)

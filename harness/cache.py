@@ -26,6 +26,7 @@ KINDS = {
     "bounds": "scores of the trivial bounds",
     "audit-signatures": "what data audit has computed of each image",
     "file-hashes": "SHA-256 of files, so that none is read twice",
+    "pools": "procedural images that networks are trained on",
     "tar-index": "where the members of WebDataset shards lie",
     "weights": "downloaded weights; removed only by --kind weights",
 }

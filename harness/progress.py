@@ -14,8 +14,10 @@ from typing import TypeVar
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 2.0
-_LINE_EVERY_SECONDS = 30.0
+PATIENCE_SECONDS = 2.0
+"""What takes less shows no bar."""
+LINE_EVERY_SECONDS = 30.0
+"""Between two lines of a log."""
 
 
 def track(items: Iterable[T], *, total: int, label: str, done: int = 0) -> Iterator[T]:
@@ -51,7 +53,7 @@ def _bar(items: Iterable[T], total: int, label: str, done: int) -> Iterator[T]:
         for item in items:
             yield item
             progress.advance(task)
-            if not shown and time.monotonic() - start > _PATIENCE_SECONDS:
+            if not shown and time.monotonic() - start > PATIENCE_SECONDS:
                 progress.start()
                 shown = True
     finally:
@@ -64,7 +66,7 @@ def _lines(items: Iterable[T], total: int, label: str, done: int) -> Iterator[T]
     for count, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - last > _LINE_EVERY_SECONDS and done + count < total:
+        if now - last > LINE_EVERY_SECONDS and done + count < total:
             last = now
             left = (now - start) / count * (total - done - count)
             logger.info("%s: %d of %d, about %.0f s left", label, done + count, total, left)

@@ -17,6 +17,7 @@ from .errors import UsageError
 from .file_hashes import file_sha256
 from .files import hash_value
 from .inputs import read_config
+from .registered import registered_variants
 from .registry import by_name, load_target, plugins, unknown
 
 if TYPE_CHECKING:
@@ -55,7 +56,13 @@ def tokenizer_entries() -> dict[str, TokenizerEntry]:
     """All registered tokenizers by name, built-in ones first."""
     entries = [e for path in _CATALOGUES for e in importlib.import_module(path).ENTRIES]
     entries += [_third_party_tokenizer(name, *rest) for name, *rest in plugins("tokenizers")]
-    return by_name("tokenizer", entries)
+    return by_name("tokenizer", [_with_registered(entry) for entry in entries])
+
+
+def _with_registered(entry: TokenizerEntry) -> TokenizerEntry:
+    """The entry with the variants that this machine's user trained; published ones come first."""
+    own = {k: v for k, v in registered_variants(entry.name).items() if k not in entry.variants}
+    return replace(entry, variants={**entry.variants, **own}) if own else entry
 
 
 @cache

@@ -29,6 +29,8 @@ class TrainingOutput:
     """Encoder output (B, L, E) before quantisation."""
     post_tokens: torch.Tensor
     """Tokens (B, L, E) after the latent: what the decoder and a language model get."""
+    latent: torch.Tensor
+    """What `post_tokens` are made of, (B, L, W): the codes, or without quantisation the chunks."""
     z: torch.Tensor
     """Latent chunks on the unit sphere before quantisation (B, L, K, W/K)."""
     quantised: Quantised | None
@@ -65,6 +67,21 @@ class MedITokModel(nn.Module):
             self.fc_norm = nn.LayerNorm(width, eps=1e-6)
             self.projection = nn.Linear(width, config.embed_dim)
             self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    @property
+    def latent_dims(self) -> int:
+        """W, the channels of the quantised latent."""
+        return self.config.vocab_width
+
+    @property
+    def embedding_dims(self) -> int:
+        """Length of `image_embedding`; 0 where there is no contrastive head."""
+        return 0 if self.config.drop_alignment else self.config.embed_dim
+
+    def checkpoint_activations(self) -> None:
+        """Compute the transformers' activations again in the backward pass, for less memory."""
+        self.encoder.set_grad_checkpointing(True)
+        self.decoder.recompute = True
 
     def encode_tokens(self, x: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, H) in [-1, 1] -> continuous tokens (B, L, E)."""
@@ -104,4 +121,4 @@ class MedITokModel(nn.Module):
             post_tokens = self.post_quant_proj(zq)
         grid = (x.shape[-2] // DOWNSAMPLE, x.shape[-1] // DOWNSAMPLE)
         rec = self.decoder(post_tokens, grid).float()
-        return TrainingOutput(rec, tokens, post_tokens, z, quantised)
+        return TrainingOutput(rec, tokens, post_tokens, zq, z, quantised)

@@ -1,4 +1,4 @@
-"""How MedITok is trained to reconstruct: its own quantiser's loss beside the common terms."""
+"""How MedITok is trained: its quantiser's loss, and the discriminator of its trainer."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..harness.training import parallel
-from ..harness.training.reconstruction import (
-    Reconstruction,
-    ReconstructionPlan,
-    ReconstructionRecipe,
-)
 from ..harness.training.settings import TrainingSettings
+from ..harness.training.tokenizer_build import build_tokenizer_recipe
+from ..harness.training.tokenizer_recipe import TokenizerRecipe
+from ..harness.training.trainable import Reconstruction
+from . import dino_discriminator
 from .initialisation import build_from_scratch
-from .meditok_config import MedITokConfig
+from .meditok_config import DOWNSAMPLE, MedITokConfig
 
 
 class TrainableMedITok:
@@ -33,6 +33,11 @@ class TrainableMedITok:
     def __init__(self, config: MedITokConfig, *, seed: int, causal: bool = True) -> None:
         self.network = build_from_scratch(config, seed=seed, causal=causal)
 
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The kernel that makes pixels."""
+        return self.network.decoder.up_conv4.conv2.weight
+
     def books(self) -> Sequence[torch.Tensor]:
         """The K books' raw codes."""
         return [book.codebook.weight for book in self.network.quantizer.books]
@@ -40,15 +45,22 @@ class TrainableMedITok:
     def reconstruct(
         self, images: torch.Tensor, *, quantise: bool, generator: torch.Generator
     ) -> Reconstruction:
-        """One pass; the method's loss is that of its quantiser."""
+        """One pass; the method's losses are those of its quantiser."""
         del generator  # nothing is drawn
         output = self.network(images, quantise=quantise)
         vectors = output.z.detach().flatten(0, 1)
-        if output.quantised is None:
-            return Reconstruction(output.rec, vectors)
-        self._share_usage()
-        indices = output.quantised.indices.transpose(1, 2).flatten(0, 1)
-        return Reconstruction(output.rec, vectors, indices, {"vq": output.quantised.vq_loss})
+        grid = (images.shape[-2] // DOWNSAMPLE, images.shape[-1] // DOWNSAMPLE)
+        latents = output.latent.transpose(1, 2).unflatten(2, grid)
+        found = output.quantised
+        if found is None:
+            return Reconstruction(output.rec, latents, vectors, tokens=output.post_tokens)
+        if self.network.training:
+            self._share_usage()
+        indices = found.indices.transpose(1, 2).flatten(0, 1)
+        terms = {"vq": found.vq_loss}
+        if self.network.config.le > 0:
+            terms["entropy"] = self.network.config.le * found.entropy_loss
+        return Reconstruction(output.rec, latents, vectors, indices, output.post_tokens, terms)
 
     def export(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """As they are: the keys are upstream's."""
@@ -72,21 +84,13 @@ class TrainableMedITok:
             usage.div_(parallel.world_size())
 
 
-def build(
-    config: Mapping[str, Any], settings: TrainingSettings, work: Path
-) -> ReconstructionRecipe:
-    """The recipe of a preset.
+def make(config: Mapping[str, Any], *, seed: int) -> TrainableMedITok:
+    """The network of a configuration's `model` (upstream's terms), from scratch."""
+    return TrainableMedITok(MedITokConfig.from_mapping(config["model"]), seed=seed)
 
-    Args:
-        config: `model` (upstream's terms) and `plan` (the fields of `ReconstructionPlan`).
-        settings: of the run.
-        work: folder for the image pools.
-    """
-    sizes = MedITokConfig.from_mapping(config["model"])
-    return ReconstructionRecipe(
-        TrainableMedITok(sizes, seed=settings.seed),
-        ReconstructionPlan.from_mapping(config["plan"]),
-        work / "pools",
-        seed=settings.seed,
-        workers=max(settings.threads, 1),
-    )
+
+def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
+    """The recipe of a stage; see `build_tokenizer_recipe`."""
+    trainable = make(config, seed=settings.seed)
+    kinds = {"dino": dino_discriminator.build}
+    return build_tokenizer_recipe(trainable, config, settings, work, discriminators=kinds)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers.helpers import make_divisible
 from timm.layers.norm import LayerNorm2d
+from timm.models import checkpoint_seq
 from torch import nn
 
 from .meditok_config import ViTaminSizes
@@ -92,6 +93,8 @@ class ViTaminDecoder(nn.Module):
         super().__init__()
         tokens, eighth, quarter = sizes.decoder_dims
         self.blocks = build_blocks(sizes, drop_path=drop_path)
+        self.recompute = False
+        """Whether the backward pass computes the blocks' activations again."""
         self.norm = nn.LayerNorm(tokens, eps=1e-6)
         self.up_conv1 = Upsample(tokens, eighth)
         self.up_conv2 = _stage(eighth, eighth, sizes.decoder_depths[0])
@@ -100,7 +103,11 @@ class ViTaminDecoder(nn.Module):
 
     def forward(self, tokens: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         """Tokens (B, h·w, D) of a grid (h, w) -> RGB (B, 3, 16h, 16w) about [-1, 1]."""
-        x = self.norm(self.blocks(tokens))
+        if self.recompute and torch.is_grad_enabled():
+            tokens = checkpoint_seq(self.blocks, tokens)
+        else:
+            tokens = self.blocks(tokens)
+        x = self.norm(tokens)
         x = x.transpose(1, 2).unflatten(2, grid)
         return self.up_conv4(self.up_conv3(self.up_conv2(self.up_conv1(x))))
 

@@ -98,7 +98,7 @@ def _shown(path: Path, data: Any, frame: int, pixels: np.ndarray, windowing: Win
     if photometric == "MONOCHROME1":
         grey = 255 - grey
         notes.append("MONOCHROME1 inverted")
-    return Decoded(grey_to_rgb(grey), tuple(notes))
+    return Decoded(grey_to_rgb(grey), tuple(notes), intensities=values.astype(np.float32))
 
 
 def stored_pixels(path: Path, data: Any, frame: int) -> np.ndarray:

@@ -45,13 +45,22 @@ class Decoded:
         pixels: uint8 (H, W, 3), or a Pillow image of mode RGB, which is made an array only where
             one is asked for: a large photograph is mostly wanted small.
         notes: what was done while decoding.
+        intensities: float32 (H, W), the values that a window made the pixels of, in their own unit
+            (of CT: Hounsfield units); None where the pixels are all that is known.
     """
 
-    __slots__ = ("_pixels", "notes")
+    __slots__ = ("_pixels", "intensities", "notes")
 
-    def __init__(self, pixels: np.ndarray | Image.Image, notes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        pixels: np.ndarray | Image.Image,
+        notes: tuple[str, ...] = (),
+        *,
+        intensities: np.ndarray | None = None,
+    ) -> None:
         self._pixels = pixels
         self.notes = notes
+        self.intensities = intensities
 
     @property
     def rgb(self) -> np.ndarray:
@@ -145,7 +154,9 @@ def _to_rgb(name: str, image: Image.Image, window: Window | None) -> Decoded:
         if wrong:
             message = f"{name}: {wrong} of {values.size} pixels are NaN or infinite. Mend the file."
             raise UsageError(message)
-        return Decoded(grey_to_rgb(window.apply(values)), ("windowed",))
+        intensities = values.astype(np.float32) - np.float32(window.bias)
+        rgb = grey_to_rgb(window.apply(values))
+        return Decoded(rgb, ("windowed",), intensities=intensities)
     if window is not None and abs(window.bias) > _LARGEST_BYTE:
         message = (
             f"{name}: 8 bits per channel with a bias of {window.bias:g}, which they cannot hold: "

@@ -92,8 +92,9 @@ def _load(source: _Volume, axis: int, index: int, options: _Options) -> Decoded:
         raise UsageError(message)
     values = volume(source.path)
     window = options.window or _default_window(source.path, values, options.modality)
-    grey = window.apply(slice_of(values, axis, index))
-    return Decoded(grey_to_rgb(grey), (f"window [{window.low:g}, {window.high:g}]",))
+    shown = np.array(slice_of(values, axis, index))  # a view would keep the whole volume
+    notes = (f"window [{window.low:g}, {window.high:g}]",)
+    return Decoded(grey_to_rgb(window.apply(shown)), notes, intensities=shown)
 
 
 def _default_window(path: Path, values: np.ndarray, modality: str) -> Window:

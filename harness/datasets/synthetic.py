@@ -88,7 +88,10 @@ def _sample(modality: str, index: int, split: str) -> medsynth.Sample:
 
 
 def _pixels(modality: str, index: int, split: str) -> Decoded:
-    return Decoded(_sample(modality, index, split).image)
+    sample = _sample(modality, index, split)
+    hounsfield = sample.hounsfield
+    intensities = None if hounsfield is None else hounsfield.astype(np.float32)
+    return Decoded(sample.image, intensities=intensities)
 
 
 def _mask(modality: str, index: int, split: str) -> np.ndarray:

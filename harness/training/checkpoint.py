@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,9 @@ from ..errors import UsageError
 from ..files import atomic_writer, write_bytes, write_json
 
 _LATEST = "latest.json"
+_LOG = logging.getLogger(__name__)
+_PAUSE_SECONDS = 5.0
+"""Between attempts to write a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,23 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         if other.name != place.name:
             shutil.rmtree(other, ignore_errors=True)
     return place
+
+
+def save_patiently(folder: Path, checkpoint: Checkpoint, *, patience_seconds: float) -> Path:
+    """`save_checkpoint`, tried again for a while where it fails: a full disk may be emptied.
+
+    Raises:
+        UsageError: it still fails when the patience is over; the checkpoint before remains.
+    """
+    end = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return save_checkpoint(folder, checkpoint)
+        except UsageError as error:
+            if time.monotonic() >= end:
+                raise
+            _LOG.warning("%s. Trying again: make room, or stop the run", error)
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:

@@ -1,24 +1,16 @@
-"""`medbench train`: train a preset into a folder."""
+"""`medbench train`: train a preset, or a configuration file, into a folder."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..errors import UsageError
-from .presets import find_preset, read_config
-
-if TYPE_CHECKING:
-    from .settings import TrainingSettings
-
-_LOG = logging.getLogger(__name__)
+from .presets import find_preset, presets
 
 
 def register(app: typer.Typer) -> None:
@@ -27,88 +19,64 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    preset: Annotated[str, typer.Argument(help="What to train, for instance meditok-tiny.")],
-    output: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, curve, weights.")],
+    preset: Annotated[
+        str, typer.Argument(help="A preset (see --list) or a configuration FILE.yaml.")
+    ] = "",
     *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "--out",
+            help="Folder of the run: checkpoints, curves, weights.  [default: runs/PRESET]",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's checkpoint.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Show the complete configuration only.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show stages, parameters, schedules and losses; train nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: the complete configuration.")
+    ] = False,
+    register_as: Annotated[
+        str, typer.Option("--register", help="Make the result `TOKENIZER@NAME` on this machine.")
+    ] = "",
+    show_list: Annotated[bool, typer.Option("--list", help="List the presets.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0 … or auto.")] = "auto",
 ) -> None:
     """Train a preset; under `torchrun` the processes share every step's batches."""
-    chosen = find_preset(preset)
-    config = {"preset": preset, **read_config(chosen.config)}
-    settings = read_settings(config["settings"])
-    config["settings"] = asdict(settings)
-    if dry_run:
-        typer.echo(json.dumps(config, indent=1))
+    if show_list:
+        _list()
         return
-    weights = run(chosen.recipe, config, settings, output, resume=resume)
-    if os.environ.get("RANK", "0") == "0":  # set by torchrun; one process speaks for all
-        typer.echo(f"weights: {weights}")
-
-
-def read_settings(values: Mapping[str, Any]) -> TrainingSettings:
-    """The settings of a configuration.
-
-    Raises:
-        UsageError: a setting is unknown, missing or impossible.
-    """
-    from .settings import TrainingSettings
-
-    known = {each.name for each in fields(TrainingSettings)}
-    if wrong := sorted(set(values) - known):
-        message = (
-            f"unknown training settings: {', '.join(wrong)}; known: {', '.join(sorted(known))}"
-        )
+    if not preset:
+        message = "name a preset or a configuration file: medbench train --list shows the presets"
         raise UsageError(message)
-    if missing := [name for name in ("steps", "learning_rate") if name not in values]:
-        message = f"the training settings lack {', '.join(missing)}"
-        raise UsageError(message)
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return TrainingSettings(**values)
+    stages = find_preset(preset).stages()
+    if dry_run:
+        if as_json:
+            typer.echo(json.dumps({stage.name: stage.config for stage in stages}, indent=1))
+            return
+        from .outline import outline
+
+        for stage in stages:
+            typer.echo(outline(stage))
+        return
+    from ..device import choose_device
+    from .register_run import check_registration, register_run
+    from .run import train as train_stages
+
+    if register_as:
+        check_registration(stages, register_as)
+    folder = output or Path("runs") / preset.removesuffix(".yaml").replace("/", "-")
+    weights = train_stages(stages, folder, resume=resume, device=choose_device(device))
+    if os.environ.get("RANK", "0") != "0":  # set by torchrun; one process speaks for all
+        return
+    typer.echo(f"weights: {weights}")
+    if register_as:
+        typer.echo(f"registered: {register_run(stages, weights, register_as)}")
 
 
-def run(
-    recipe: str,
-    config: Mapping[str, Any],
-    settings: TrainingSettings,
-    output: Path,
-    *,
-    resume: bool,
-) -> Path:
-    """Train a recipe to the end and export its weights.
-
-    Args:
-        recipe: `package.module:attribute` of the recipe's factory.
-        config: the complete configuration.
-        settings: its `settings`.
-        output: the run's folder.
-        resume: whether to go on from a checkpoint; without it, a folder that has one is refused.
-
-    Returns:
-        The fp16 safetensors file with the final weights.
-    """
-    import torch
-
-    from ..registry import load_target
-    from . import parallel
-    from .checkpoint import export_weights
-    from .loop import Trainer
-
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    parallel.join()
-    if not resume and (output / "checkpoints" / "latest.json").exists():
-        message = f"{output} holds a run already. Add --resume to go on with it, or choose another."
-        raise UsageError(message)
-    factory = load_target(recipe)
-    if parallel.rank() == 0:
-        factory(config, settings, output)  # paints what the others then find
-    parallel.wait_for_all()
-    trainer = Trainer(factory(config, settings, output), settings, output, config=config)
-    if resume and not trainer.resume():
-        _LOG.info("nothing to resume in %s: starting from the beginning", output)
-    weights = trainer.run()
-    path = output / "weights.safetensors"
-    if parallel.rank() == 0:
-        export_weights(path, trainer.recipe.export(weights))
-    return path
+def _list() -> None:
+    width = max(len(name) for name in presets())
+    for name, preset in presets().items():
+        typer.echo(f"{name:<{width}}  {preset.summary}")

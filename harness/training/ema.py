@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -27,3 +29,8 @@ class WeightAverage:
                 self.weights[name].lerp_(value, weight)
             else:
                 self.weights[name].copy_(value)
+
+    def load_state_dict(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take back what `weights` was, on the device of the model."""
+        for name, value in weights.items():
+            self.weights[name].copy_(value)

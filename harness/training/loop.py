@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,31 @@ import torch
 from ..errors import UsageError
 from ..files import canonical_json, write_json
 from . import parallel
-from .checkpoint import Checkpoint, load_latest, save_checkpoint
-from .curves import Curve
+from .checkpoint import Checkpoint, load_latest, save_patiently
 from .ema import WeightAverage
-from .optimiser import build_optimiser
+from .engine import Engine
+from .journal import Journal
+from .opposing import Opposing
+from .optimiser import build_optimiser, set_rate
+from .readings import Means, NonFiniteLoss, check_finite
 from .recipe import Recipe
-from .schedule import WarmupDecay
 from .settings import TrainingSettings
+from .stopping import StopRequest
 
 _LOG = logging.getLogger(__name__)
 
 
-class NonFiniteLoss(UsageError):
-    """A loss was NaN or infinite; the last checkpoint is kept."""
+class Interrupted(UsageError):
+    """The run was asked to stop, and stopped after a checkpoint."""
 
 
 class Trainer:
     """One run: a recipe, its settings and a folder.
 
-    The folder gets `config.json`, `curve.jsonl` and `checkpoints/`. A run that is killed at any
-    moment and resumed ends, on the CPU with the same number of threads, with the same bits as an
-    undisturbed one: the batch of a step follows from (seed, step), and everything else that
-    matters is in the checkpoint.
+    The folder gets `config.json`, `checkpoints/` and what `Journal` writes. A run that is killed
+    at any moment and resumed ends, on the CPU with the same number of threads, with the same bits
+    as an undisturbed one: the batches of a step follow from the seed and the step, and everything
+    else that matters is in the checkpoint.
 
     Args:
         recipe: what is trained.
@@ -44,6 +47,7 @@ class Trainer:
         output: the run's folder.
         config: the complete configuration, echoed into every checkpoint; a resumed run must have
             the same one.
+        device: torch device.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Trainer:
         output: Path,
         *,
         config: Mapping[str, Any],
+        device: str = "cpu",
     ) -> None:
         self.recipe = recipe
         self.settings = settings
@@ -60,22 +65,17 @@ class Trainer:
         self.config = dict(config)
         self.step = 0
         """Steps done."""
-        if settings.batches_per_step % parallel.world_size():
-            message = (
-                f"{settings.batches_per_step} batches per step cannot be shared evenly by "
-                f"{parallel.world_size()} processes"
-            )
-            raise UsageError(message)
-        self.optimiser = build_optimiser(recipe.model, settings)
-        self.schedule = WarmupDecay(
-            base=settings.learning_rate,
-            steps=settings.steps,
-            warmup_steps=settings.warmup_steps,
-            final_fraction=settings.final_fraction,
+        self.seconds = 0.0
+        """Spent in steps, those before a resume included."""
+        optimiser = build_optimiser(recipe.model, settings.optimiser)
+        self.engine = Engine(recipe, optimiser, precision=settings.precision, device=device)
+        self.schedule = settings.optimiser.schedule(settings.steps)
+        self._opposing = (
+            Opposing(recipe.opponent, settings) if recipe.opponent is not None else None
         )
         decay = settings.ema_decay
         self.average = WeightAverage(recipe.model, decay) if decay else None
-        self._curve_state: Mapping[str, Any] | None = None
+        self._journal_state: Mapping[str, Any] | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -97,13 +97,16 @@ class Trainer:
                 "Resume with that one, or choose another --output."
             )
             raise UsageError(message)
+        state = checkpoint.state
         self.recipe.model.load_state_dict(checkpoint.model)
-        self.recipe.load_state_dict(checkpoint.state["recipe"])
-        self.optimiser.load_state_dict(checkpoint.state["optimiser"])
+        self.recipe.load_state_dict(state["recipe"])
+        self.engine.load_state_dict(state["engine"])
+        if self._opposing is not None:
+            self._opposing.load_state_dict(state["opposing"])
         if self.average is not None and checkpoint.average is not None:
-            self.average.weights = dict(checkpoint.average)
-        self._curve_state = checkpoint.state["curve"]
-        self.step = checkpoint.step
+            self.average.load_state_dict(checkpoint.average)
+        self._journal_state = state["journal"]
+        self.step, self.seconds = checkpoint.step, float(state["seconds"])
         _LOG.info("resumed at step %d of %d", self.step, self.settings.steps)
         return True
 
@@ -112,97 +115,173 @@ class Trainer:
 
         Raises:
             NonFiniteLoss: a term was NaN or infinite.
+            Interrupted: SIGTERM came.
             UsageError: the folder cannot be written.
         """
-        if self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
+        settings = self.settings
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
         first = parallel.rank() == 0
         if first:
             write_json(self.output / "config.json", self.config)
-        curve = Curve(
-            self.output / "curve.jsonl" if first else None,
-            steps=self.settings.steps,
-            log_every=self.settings.log_every,
+        journal = Journal(
+            self.output if first else None,
+            steps=settings.steps,
+            log_every=settings.log_every,
             first_step=self.step,
         )
-        if self._curve_state is not None:
-            curve.load_state_dict(self._curve_state)
-        saved = time.monotonic()
+        if self._journal_state is not None:
+            journal.load_state_dict(self._journal_state)
         self.recipe.model.train()
-        while self.step < self.settings.steps:
-            self._do_step(curve)
-            due = time.monotonic() - saved >= self.settings.checkpoint_seconds
-            if first and (due or self.step == self.settings.steps):
-                self._save(curve)
-                saved = time.monotonic()
+        batches = self.recipe.batches(self.step)
+        saved = time.monotonic()
+        with StopRequest() as request, journal:
+            while self.step < settings.steps:
+                self._do_step(batches, journal)
+                last = self.step == settings.steps
+                if last or (settings.validate_every and self.step % settings.validate_every == 0):
+                    self._validate(journal)
+                due = time.monotonic() - saved >= settings.checkpoint_seconds
+                stop = request.made()
+                if due or last or stop:
+                    self._save(journal)
+                    saved = time.monotonic()
+                if stop and not last:
+                    parallel.wait_for_all()
+                    message = f"stopped after step {self.step}; go on with --resume"
+                    raise Interrupted(message)
+        return self.final_weights()
+
+    def final_weights(self) -> dict[str, torch.Tensor]:
+        """The weights to use: their running mean where one is kept."""
         if self.average is not None:
             return dict(self.average.weights)
         return {name: value.detach() for name, value in self.recipe.model.state_dict().items()}
 
-    def _do_step(self, curve: Curve) -> None:
+    def _do_step(self, batches: Iterator[Any], journal: Journal) -> None:
+        began = time.monotonic()
         step, settings = self.step, self.settings
-        self.recipe.before_step(step)
+        before = self._memory()
+        with self._own_draws(_generator(settings.seed, step, -2).initial_seed()):
+            self.recipe.before_step(step)
         rate = self.schedule.rate(step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
-        sums: dict[str, float] = {"learning_rate": rate}
+        set_rate(self.engine.optimiser, rate)
+        self.engine.optimiser.zero_grad(set_to_none=True)
+        if self._opposing is not None:
+            self._opposing.begin(step)
+        readings = Means(settings.batches_per_step)
         images = 0
-        for part in range(parallel.rank(), settings.batches_per_step, parallel.world_size()):
-            images += self._backward(step, part, sums)
-        parallel.sum_over_processes(
-            p.grad for p in self.recipe.model.parameters() if p.grad is not None
-        )
-        if settings.gradient_clip:
-            norm = torch.nn.utils.clip_grad_norm_(
-                self.recipe.model.parameters(), settings.gradient_clip
-            )
-            sums["gradient_norm"] = float(norm)
-            if not math.isfinite(sums["gradient_norm"]):
-                raise NonFiniteLoss(self._non_finite("the gradient's norm", float(norm), step))
-        self.optimiser.step()
-        self.recipe.after_step(step, _generator(settings.seed, step, settings.batches_per_step))
-        if self.average is not None:
+        try:
+            for part in range(settings.batches_per_step):
+                images += self._backward(step, part, next(batches), readings)
+            norm = self.engine.clip(settings.optimiser.gradient_clip)
+            if not self.engine.scales:
+                check_finite("the gradient's norm", norm, step)
+        except NonFiniteLoss as error:
+            self._restore(before)
+            self._save(journal)
+            parallel.wait_for_all()
+            message = f"{error} The weights before it are kept in {self.checkpoints}."
+            raise NonFiniteLoss(message) from error
+        self.engine.optimiser.step()
+        if self._opposing is not None:
+            readings.add("opponent_gradient_norm", self._opposing.finish(), parts=1)
+        generator = _generator(settings.seed, step, -1)
+        with self._own_draws(generator.initial_seed()):
+            self.recipe.after_step(step, generator)
+        if self.average is not None and not self.engine.skipped:
             self.average.update(self.recipe.model, step)
         self.step = step + 1
-        curve.add(step, sums, images=images * parallel.world_size())
+        self.seconds += time.monotonic() - began
+        values = {"learning_rate": rate, "gradient_norm": norm, **readings.values}
+        journal.add(step, values, images=images * parallel.world_size())
 
-    def _backward(self, step: int, part: int, sums: dict[str, float]) -> int:
+    def _backward(self, step: int, part: int, batch: Any, readings: Means) -> int:
         """Add the gradients of one batch and its readings; return its number of images."""
-        share = 1 / self.settings.batches_per_step
-        losses = self.recipe.losses(step, _generator(self.settings.seed, step, part))
-        for name, value in {**losses.terms, **losses.readings}.items():
-            number = float(value.detach())
-            if not math.isfinite(number):
-                raise NonFiniteLoss(self._non_finite(name, number, step))
-            sums[name] = sums.get(name, 0.0) + share * parallel.world_size() * number
-        torch.stack(list(losses.terms.values())).sum().mul(share).backward()
-        return losses.images
+        parts = self.settings.batches_per_step
+        generator = _generator(self.settings.seed, step, part)
+        with self._own_draws(generator.initial_seed() + parallel.rank()):
+            with self.engine.accumulating(more=part + 1 < parts):
+                terms, further, images = self.engine.objective(step, batch, generator)
+                readings.check_and_add({**terms, **further}, step)
+                self.engine.backward(torch.stack(list(terms.values())).sum() / parts)
+            if self._opposing is not None:
+                terms = self.recipe.opponent_terms(step, generator)
+                readings.check_and_add(terms, step)
+                if terms:
+                    (torch.stack(list(terms.values())).sum() / parts).backward()
+        return images
 
-    def _non_finite(self, name: str, value: float, step: int) -> str:
-        return (
-            f"{name} is {value} at step {step}. The last checkpoint in {self.checkpoints} is "
-            "kept; lower the learning rate or look at the data of this step."
-        )
+    @contextmanager
+    def _own_draws(self, seed: int) -> Iterator[None]:
+        """What torch's modules draw themselves (stochastic depth): by place, not by history."""
+        with torch.random.fork_rng(devices=_cuda_devices(self.engine.device)):
+            torch.manual_seed(seed)
+            yield
 
-    def _save(self, curve: Curve) -> None:
-        save_checkpoint(
-            self.checkpoints,
-            Checkpoint(
-                step=self.step,
-                model=self.recipe.model.state_dict(),
-                average=self.average.weights if self.average is not None else None,
-                state={
-                    "optimiser": self.optimiser.state_dict(),
-                    "recipe": self.recipe.state_dict(),
-                    "curve": curve.state_dict(),
-                },
-                config=self.config,
-            ),
+    def _validate(self, journal: Journal) -> None:
+        """Look at held-out data with the weights that would be exported."""
+        if parallel.rank() != 0:
+            return
+        model = self.recipe.model
+        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(self.final_weights())
+        model.eval()
+        try:
+            with torch.no_grad():
+                found = self.recipe.validate(self.step)
+        finally:
+            model.load_state_dict(own)
+            model.train()
+        journal.add_validation(self.step, found)
+
+    def _memory(self) -> dict[str, Any]:
+        """What a step may change before its optimiser acts."""
+        buffers = [value.clone() for value in self._buffers()]
+        return {"buffers": buffers, "recipe": self.recipe.state_dict()}
+
+    def _restore(self, memory: Mapping[str, Any]) -> None:
+        with torch.no_grad():
+            for value, kept in zip(self._buffers(), memory["buffers"], strict=True):
+                value.copy_(kept)
+        self.recipe.load_state_dict(memory["recipe"])
+
+    def _buffers(self) -> Iterator[torch.Tensor]:
+        yield from self.recipe.model.buffers()
+        if self.recipe.opponent is not None:
+            yield from self.recipe.opponent.buffers()
+
+    def _save(self, journal: Journal) -> None:
+        if parallel.rank() != 0:
+            return
+        state = {
+            "engine": self.engine.state_dict(),
+            "recipe": self.recipe.state_dict(),
+            "journal": journal.state_dict(),
+            "seconds": self.seconds,
+        }
+        if self._opposing is not None:
+            state["opposing"] = self._opposing.state_dict()
+        checkpoint = Checkpoint(
+            step=self.step,
+            model=self.recipe.model.state_dict(),
+            average=self.average.weights if self.average is not None else None,
+            state=state,
+            config=self.config,
         )
+        patience = self.settings.disk_patience_seconds
+        save_patiently(self.checkpoints, checkpoint, patience_seconds=patience)
+
+
+def _cuda_devices(device: torch.device) -> list[int]:
+    """The GPU whose random state torch's modules draw from."""
+    return [device.index or 0] if device.type == "cuda" else []
 
 
 def _generator(seed: int, step: int, part: int) -> torch.Generator:
-    """The random source of one batch: a function of its place in the run."""
-    words = np.random.SeedSequence([seed, step, part]).generate_state(2, np.uint32)
+    """The random source of one batch: of its place alone.
+
+    Part -1 is what follows the step, part -2 what precedes it.
+    """
+    words = np.random.SeedSequence([seed, step, part + 2]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)

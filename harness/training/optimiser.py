@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from torch import nn
 
-    from .settings import TrainingSettings
+    from .settings import OptimiserSettings
 
 UNDECAYED_NAMES = ("norm_scale", "bn", "ln", "bias", "logit_scale")
 """A parameter whose name holds one of these is never decayed."""
@@ -40,7 +40,7 @@ def parameter_groups(
     return [group for group in groups if group["params"]]
 
 
-def build_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
+def build_optimiser(model: nn.Module, settings: OptimiserSettings) -> torch.optim.AdamW:
     """AdamW over the model's trainable parameters."""
     return torch.optim.AdamW(
         parameter_groups(model.named_parameters(), weight_decay=settings.weight_decay),
@@ -48,3 +48,9 @@ def build_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim
         betas=settings.betas,
         eps=settings.epsilon,
     )
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group this learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate

@@ -1,18 +1,24 @@
-"""A pool of training images on disk: made once from seeds, read as a memory map ever after."""
+"""A pool of training images on disk: made once from seeds, read as a memory map ever after.
+
+A pool is a folder with the images and what is known of each of them.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, astuple, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import UsageError
-from ..files import atomic_writer, canonical_json, hash_value
+from ..files import atomic_writer, canonical_json, hash_value, write_bytes
+from ..progress import track
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,29 +51,123 @@ class PoolSpec:
             raise UsageError(message)
 
 
-def _paint_texture(spec: PoolSpec, index: int) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of an image; empty where nothing is."""
+
+    text: str = ""
+    label: str = ""
+    modality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """An image of a pool.
+
+    Attributes:
+        pixels: uint8 (size, size, 3).
+        told: what is known of it.
+    """
+
+    pixels: NDArray[np.uint8]
+    told: Told
+
+
+def _paint_texture(spec: PoolSpec, index: int) -> Painted:
     from .textures import texture
 
-    return texture(np.random.default_rng([spec.seed, index]), spec.size)
+    return Painted(texture(np.random.default_rng([spec.seed, index]), spec.size), Told())
 
 
-def _paint_medsynth(spec: PoolSpec, index: int) -> NDArray[np.uint8]:
+def _paint_medsynth(spec: PoolSpec, index: int) -> Painted:
     from ..datasets.medsynth import MODALITIES, generate
 
     which, modality = divmod(index, len(MODALITIES))
     sample = generate(MODALITIES[modality], which, seed=spec.seed, split="train", size=spec.size)
-    return sample.image
+    return Painted(sample.image, Told(sample.caption, sample.label, sample.modality))
 
 
-_PAINTERS: dict[str, Callable[[PoolSpec, int], NDArray[np.uint8]]] = {
+_PAINTERS: dict[str, Callable[[PoolSpec, int], Painted]] = {
     "textures": _paint_texture,
     "medsynth": _paint_medsynth,
 }
 
 
-def paint(spec: PoolSpec, index: int) -> NDArray[np.uint8]:
-    """Image `index` of a pool: uint8 (size, size, 3), a pure function of its arguments."""
+def paint(spec: PoolSpec, index: int) -> Painted:
+    """Image `index` of a pool, a pure function of its arguments."""
     return _PAINTERS[spec.source](spec, index)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A painted pool. Sent to another process, it opens its files there."""
+
+    spec: PoolSpec
+    folder: Path
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """uint8 (count, size, size, 3), a read-only memory map.
+
+        Raises:
+            UsageError: the file is not such a pool.
+        """
+        path, spec = self.folder / _IMAGES, self.spec
+        shape = (spec.count, spec.size, spec.size, 3)
+        try:
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise _damaged(path, error) from error
+        if images.shape != shape or images.dtype != np.uint8:
+            raise _damaged(path, f"{images.dtype} {images.shape}, not uint8 {shape}")
+        return images.view(np.ndarray)  # still mapped, and much faster to index
+
+    @cached_property
+    def rows(self) -> list[Told]:
+        """What is known of each image.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
+        path = self.folder / _ROWS
+        try:
+            rows = [Told(*row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        except (OSError, ValueError, TypeError) as error:
+            raise _damaged(path, error) from error
+        if len(rows) != self.spec.count:
+            raise _damaged(path, f"{len(rows)} rows, not {self.spec.count}")
+        return rows
+
+    def __getstate__(self) -> dict[str, object]:
+        # Without the opened files: pickle would send a memory map's whole content.
+        return {"spec": self.spec, "folder": self.folder}
+
+
+_IMAGES, _ROWS = "images.npy", "rows.json"
+
+
+def _damaged(path: Path, reason: object) -> UsageError:
+    return UsageError(f"{path} is not what was painted ({reason}). Delete {path.parent}.")
+
+
+def open_pool(spec: PoolSpec, folder: Path, *, workers: int = 1) -> Pool:
+    """The pool, painted first where it is not there yet.
+
+    Args:
+        spec: what the pool holds.
+        folder: where pools are kept; a pool's name carries the hash of its content's rule.
+        workers: processes that paint.
+
+    Raises:
+        UsageError: the folder cannot be written, or its files are not such a pool.
+    """
+    content = ["rows-1", asdict(spec), _version(spec)]
+    name = f"{spec.source}-{spec.count}-{hash_value(content)[:8]}"
+    pool = Pool(spec, folder / name)
+    if not (pool.folder / _IMAGES).exists():
+        _fill(pool, workers)
+    _ = pool.images, pool.rows  # found damaged now rather than in the middle of a run
+    return pool
 
 
 def _version(spec: PoolSpec) -> int | None:
@@ -77,52 +177,33 @@ def _version(spec: PoolSpec) -> int | None:
     return GENERATOR_VERSION if spec.source == "medsynth" else None
 
 
-def _paint_job(job: tuple[PoolSpec, int]) -> NDArray[np.uint8]:
-    return paint(*job)
-
-
-def open_pool(spec: PoolSpec, folder: Path, *, workers: int = 1) -> NDArray[np.uint8]:
-    """The pool as a read-only memory map, painted first where it is not there yet.
-
-    Args:
-        spec: what the pool holds.
-        folder: where pools are kept; the file's name carries the hash of its content's rule.
-        workers: processes that paint.
-
-    Returns:
-        uint8 (count, size, size, 3).
-
-    Raises:
-        UsageError: the folder cannot be written, or the file is not such a pool.
-    """
-    content = [asdict(spec), _version(spec)]
-    path = folder / f"{spec.source}-{spec.count}-{hash_value(content)[:8]}.npy"
-    shape = (spec.count, spec.size, spec.size, 3)
-    if not path.exists():
-        _fill(spec, path, workers)
-    pool = np.load(path, mmap_mode="r", allow_pickle=False)
-    if pool.shape != shape or pool.dtype != np.uint8:
-        message = f"{path} holds {pool.dtype} {pool.shape}, not uint8 {shape}. Delete it."
-        raise UsageError(message)
-    return pool
-
-
-def _fill(spec: PoolSpec, path: Path, workers: int) -> None:
-    _LOG.info("painting %s into %s", canonical_json(asdict(spec)), path)
+def _fill(pool: Pool, workers: int) -> None:
+    spec = pool.spec
+    _LOG.info("painting %s into %s", canonical_json(asdict(spec)), pool.folder)
     header = {
         "descr": "|u1",
         "fortran_order": False,
         "shape": (spec.count, spec.size, spec.size, 3),
     }
-    jobs = ((spec, index) for index in range(spec.count))
-    # Spawned, because forking a process that runs torch's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with atomic_writer(path) as file:
+    rows = []
+    with atomic_writer(pool.folder / _IMAGES) as file:
         np.lib.format.write_array_header_1_0(file, header)
-        if workers <= 1:
-            for job in jobs:
-                file.write(_paint_job(job).tobytes())
-            return
-        with context.Pool(workers) as processes:
-            for image in processes.imap(_paint_job, jobs, chunksize=8):
-                file.write(image.tobytes())
+        for painted in track(_paint_all(spec, workers), total=spec.count, label="painting"):
+            file.write(painted.pixels.tobytes())
+            rows.append(astuple(painted.told))
+        # Before the images get their name, which tells that all is there.
+        write_bytes(pool.folder / _ROWS, canonical_json(rows).encode())
+
+
+def _paint_all(spec: PoolSpec, workers: int) -> Iterator[Painted]:
+    jobs = ((spec, index) for index in range(spec.count))
+    if workers <= 1:
+        yield from map(_paint_job, jobs)
+        return
+    # Spawned, because forking a process that runs torch's threads can hang.
+    with multiprocessing.get_context("spawn").Pool(workers) as processes:
+        yield from processes.imap(_paint_job, jobs, chunksize=8)
+
+
+def _paint_job(job: tuple[PoolSpec, int]) -> Painted:
+    return paint(*job)

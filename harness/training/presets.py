@@ -1,9 +1,11 @@
-"""The training presets: a torch-free table of what `medbench train` can train."""
+"""Training presets and recipes by name, without importing any training code."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,14 @@ import yaml
 
 from ..errors import UsageError
 from ..registry import unknown
+from .run_plan import Stage, read_stages
 
-_PACKAGE = Path(__file__).resolve().parents[2]
+_CATALOGUES = (
+    "medbench.tokenizers.training_catalogue",
+    "medbench.baselines.training_catalogue",
+    "medbench.harness.training.teachers.catalogue",
+)
+"""Torch-free modules with `RECIPES` and `PRESETS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,104 +28,84 @@ class Preset:
     """One thing that can be trained.
 
     Attributes:
-        recipe: `package.module:attribute` of a factory
-            `(config, settings, work) -> Recipe`.
-        config: YAML file with `settings` (fields of `TrainingSettings`) and what the recipe needs.
+        config: YAML file.
         summary: one line for listings.
+        change: laid over the file.
     """
 
-    recipe: str
     config: Path
     summary: str
+    change: Mapping[str, Any] = field(default_factory=dict)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """What is trained, in order."""
+        return read_stages(self.config, self.change)
+
+    def rows(self, path: Path) -> dict[str, Preset]:
+        """Changes of this preset, from a file with one line for each: `summary` and `change`."""
+        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {
+            str(name): Preset(self.config, row["summary"], row.get("change") or {})
+            for name, row in rows.items()
+        }
 
 
-def _controlled(name: str, recipe: str, summary: str) -> Preset:
-    """A baseline under the budget that all of them share."""
-    return Preset(
-        recipe=f"medbench.baselines.{recipe}",
-        config=_PACKAGE / "baselines" / "recipes" / f"{name.replace('-', '_')}.yaml",
-        summary=f"{summary}, under the controlled track's common budget",
-    )
+@cache
+def presets() -> dict[str, Preset]:
+    """All presets by name."""
+    return {
+        name: preset
+        for catalogue in _CATALOGUES
+        for name, preset in importlib.import_module(catalogue).presets().items()
+    }
 
 
-PRESETS: dict[str, Preset] = {
-    "meditok-tiny": Preset(
-        recipe="medbench.tokenizers.meditok_recipe:build",
-        config=_PACKAGE / "tokenizers" / "recipes" / "meditok_tiny.yaml",
-        summary="MedITok, 2 M parameters, reconstruction on procedural images (2 cores, 1 hour)",
-    ),
-    "vqgan-tiny": _controlled("vqgan-tiny", "recipe_vq:build_vqgan", "VQGAN"),
-    "emu3-vq-tiny": _controlled("emu3-vq-tiny", "recipe_vq:build_emu3", "Emu3's tokenizer"),
-    "tokenflow-tiny": _controlled("tokenflow-tiny", "recipe_tokenflow:build", "TokenFlow"),
-    "unitok-tiny": _controlled("unitok-tiny", "recipe_unitok:build", "UniTok"),
-    "pumit-tiny": _controlled("pumit-tiny", "recipe_pumit:build", "PUMIT"),
-    "medvae-tiny": _controlled("medvae-tiny", "recipe_medvae:build", "MedVAE"),
-}
+@cache
+def recipes() -> dict[str, str]:
+    """Modules by the name that a configuration gives under `recipe`.
+
+    Each has `build(config, settings, work) -> Recipe`; those of tokenizers also
+    `make(config, *, seed) -> Trainable`, from which a dry run counts parameters.
+    """
+    return {
+        name: module
+        for catalogue in _CATALOGUES
+        for name, module in importlib.import_module(catalogue).RECIPES.items()
+    }
 
 
-def find_preset(name: str) -> Preset:
-    """The preset of that name.
+def find_preset(reference: str) -> Preset:
+    """The preset of that name, or the configuration file at that path.
 
     Raises:
         UsageError: there is none; near names are suggested.
     """
-    if name not in PRESETS:
-        raise unknown("training preset", name, PRESETS, listing=", ".join(PRESETS))
-    return PRESETS[name]
+    if reference.endswith((".yaml", ".yml")):
+        path = Path(reference)
+        if not path.is_file():
+            message = f"{reference}: there is no such configuration file"
+            raise UsageError(message)
+        return Preset(path, f"the configuration {path.name}")
+    if reference not in presets():
+        raise unknown("training preset", reference, presets(), listing="medbench train --list")
+    return presets()[reference]
 
 
-EXTENDS = "extends"
-"""The term of a configuration that names the file it is a change of."""
-
-
-def read_config(path: Path) -> Mapping[str, Any]:
-    """A preset's YAML file.
-
-    With `extends: FILE` (relative to the file that says so) it is a change of that one: mappings
-    are merged term by term, anything else is replaced.
+def recipe_module(name: str) -> Any:
+    """The module of a recipe: a registered name, or `package.module` of a third party's.
 
     Raises:
-        UsageError: a file is absent, not YAML or extends itself, or `settings` are missing.
+        UsageError: there is no such recipe, or its module cannot be imported.
     """
-    config = _merged(path, ())
-    if not isinstance(config.get("settings"), dict):
-        message = f"{path} must be a YAML mapping that holds `settings`"
-        raise UsageError(message)
-    return config
-
-
-def _merged(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
-    """The file at `path` with what it extends; `before` are the files that led to it."""
-    trail = (*before, path.resolve())
-    route = " -> ".join(map(str, trail))
-    if trail[-1] in before:
-        message = f"training configurations extend each other in a circle: {route}"
-        raise UsageError(message)
+    target = recipes().get(name)
+    if target is None and "." not in name:
+        raise unknown("recipe", name, recipes(), listing=", ".join(sorted(recipes())))
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        message = f"cannot read the training configuration {path}: {error}"
-        if before:
-            message += f" (extended along {route})"
+        module = importlib.import_module(target or name)
+    except ImportError as error:
+        message = f"the recipe {name!r} cannot be imported: {error}"
         raise UsageError(message) from error
-    if not isinstance(config, dict):
-        message = f"{path} must be a YAML mapping that holds `settings`"
+    if not callable(getattr(module, "build", None)):
+        message = f"{name} is no recipe: it has no build(config, settings, work)"
         raise UsageError(message)
-    base = config.pop(EXTENDS, None)
-    if base is None:
-        return config
-    if not isinstance(base, str) or not base:
-        message = f"{path}: {EXTENDS} must be the name of a file, not {base!r}"
-        raise UsageError(message)
-    return _overlaid(_merged(path.parent / base, trail), config)
-
-
-def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with the terms of `above`; mappings that both have are overlaid in turn."""
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            value = _overlaid(old, value)
-        merged[name] = value
-    return merged
+    return module

@@ -3,45 +3,91 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import UsageError
+from .schedule import WarmupDecay
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSettings:
-    """Length, optimiser and bookkeeping of a run.
+class OptimiserSettings:
+    """AdamW and its learning rate.
 
     Attributes:
-        steps: optimiser steps.
         learning_rate: at the end of the warm-up.
-        warmup_steps: steps of the linear warm-up.
+        warmup_steps: steps of the linear warm-up; need not be a whole number.
         final_fraction: share of the learning rate that the last step has.
-        weight_decay: of AdamW, on matrices and kernels.
+        shape: of the decay; see `WarmupDecay`.
+        weight_decay: on matrices and kernels.
         betas: of AdamW.
         epsilon: of AdamW.
         gradient_clip: largest norm of the whole gradient; 0 leaves it alone.
-        batches_per_step: batches whose mean gradient makes one step; processes share them.
-        ema_decay: of the running mean of the weights; 0 keeps none.
-        seed: first key of every random draw.
-        checkpoint_seconds: pause between checkpoints.
-        log_every: steps between lines of the curve; each line holds their means.
-        threads: CPU threads; 0 leaves torch's own choice.
     """
 
-    steps: int
     learning_rate: float
-    warmup_steps: int = 0
+    warmup_steps: float = 0.0
     final_fraction: float = 0.0
+    shape: str = "cos"
     weight_decay: float = 0.02
     betas: tuple[float, float] = (0.9, 0.95)
     epsilon: float = 1e-6
     gradient_clip: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        if min(self.gradient_clip, self.weight_decay) < 0:
+            message = f"gradient_clip and weight_decay must be at least 0: {self}"
+            raise UsageError(message)
+
+    def schedule(self, steps: int) -> WarmupDecay:
+        """The learning rate over a run of that many steps."""
+        return WarmupDecay(
+            base=self.learning_rate,
+            steps=steps,
+            warmup_steps=self.warmup_steps,
+            final_fraction=self.final_fraction,
+            shape=self.shape,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """Length, optimisers and bookkeeping of a run.
+
+    Attributes:
+        steps: optimiser steps.
+        optimiser: of the model.
+        opponent: of the discriminator, where there is one.
+        batches_per_step: batches whose mean gradient makes one step.
+        precision: `bf16` and `fp16` run under autocast, `fp16` with a loss scale.
+        checkpoint_activations: whether activations are computed again in the backward pass, for
+            less memory.
+        ema_decay: of the running mean of the weights; 0 keeps none.
+        seed: first key of every random draw.
+        checkpoint_seconds: pause between checkpoints.
+        disk_patience_seconds: how long a checkpoint that cannot be written is tried again.
+        log_every: steps between lines of the curve; each line holds their means.
+        validate_every: steps between validations; 0 validates at the end only.
+        threads: CPU threads; 0 leaves torch's own choice.
+        workers: processes that prepare batches; 0 prepares them in the training process.
+    """
+
+    steps: int
+    optimiser: OptimiserSettings
+    opponent: OptimiserSettings | None = None
     batches_per_step: int = 1
+    precision: Precision = "fp32"
+    checkpoint_activations: bool = False
     ema_decay: float = 0.0
     seed: int = 0
     checkpoint_seconds: float = 120.0
+    disk_patience_seconds: float = 600.0
     log_every: int = 20
+    validate_every: int = 0
     threads: int = 0
+    workers: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
@@ -54,6 +100,10 @@ class TrainingSettings:
         if not 0 <= self.ema_decay < 1:
             message = f"ema_decay must lie in [0, 1), not {self.ema_decay}"
             raise UsageError(message)
-        if min(self.gradient_clip, self.weight_decay, self.checkpoint_seconds, self.threads) < 0:
+        pauses = (self.checkpoint_seconds, self.disk_patience_seconds, self.validate_every)
+        if min(*pauses, self.threads, self.workers) < 0:
             message = f"no setting of a training run may be negative: {self}"
             raise UsageError(message)
+        self.optimiser.schedule(self.steps)
+        if self.opponent is not None:
+            self.opponent.schedule(self.steps)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,45 +10,110 @@ import torch
 from safetensors.torch import load_file
 
 from medbench.harness.errors import UsageError
-from medbench.harness.training import loop
+from medbench.harness.training import parallel
+from medbench.harness.training.checkpoint import load_latest
 from medbench.harness.training.loop import Trainer
-from medbench.harness.training.settings import TrainingSettings
+from medbench.harness.training.settings import OptimiserSettings, TrainingSettings
 
 SETTINGS = TrainingSettings(
-    steps=20, learning_rate=1e-2, warmup_steps=2, batches_per_step=2, gradient_clip=1.0
+    steps=20,
+    optimiser=OptimiserSettings(1e-2, warmup_steps=2, gradient_clip=1.0),
+    opponent=OptimiserSettings(1e-3, gradient_clip=1.0),
+    batches_per_step=2,
+    ema_decay=0.9,
+    log_every=1,
+    validate_every=10,
 )
-SCRIPT = """
-import runpy, sys
+TOY = {"dropout": 0.0, "contest": True, "contrast": True}
+
+# What each of two processes does: train; then train with one process asked to end; then with a
+# NaN in one process's share.
+_PROCESS = """
+import json, runpy, sys
 from pathlib import Path
-import torch
-from medbench.harness.training import parallel
+from medbench.harness.errors import UsageError
+from medbench.harness.training import journal, parallel
 from medbench.harness.training.loop import Trainer
-from medbench.harness.training.settings import TrainingSettings
 from safetensors.torch import save_file
-recipe = runpy.run_path(sys.argv[1])["ToyRecipe"]()
+journal.draw_curve = lambda *_, **__: b""
+tests = runpy.run_path(sys.argv[1])
+toy = runpy.run_path(str(Path(sys.argv[1]).with_name("conftest.py")))["ToyRecipe"]
+place = Path(sys.argv[2])
 parallel.join()
-settings = eval(sys.argv[2])
-weights = Trainer(recipe, settings, Path(sys.argv[3]), config={}).run()
-save_file(weights, f"{sys.argv[3]}/rank{parallel.rank()}.safetensors")
+rank = parallel.rank()
+recipe = toy(**tests["TOY"])
+weights = Trainer(recipe, tests["SETTINGS"], place / "together", config={}).run()
+opponent = {f"opponent.{k}": v for k, v in recipe.opponent.state_dict().items()}
+save_file({**weights, **opponent}, place / f"rank{rank}.safetensors")
+ends = {}
+for fault in ("terminate", "nan"):
+    recipe = toy(**tests["TOY"], fault=fault, at=3 if rank == 1 else -1)
+    try:
+        Trainer(recipe, tests["SETTINGS"], place / fault, config={}).run()
+    except UsageError as error:
+        ends[fault] = f"{type(error).__name__}: {error}"
+(place / f"ends{rank}.json").write_text(json.dumps(ends))
 """
 
 
-def test_two_processes_train_as_one_does_with_the_same_batches(tmp_path, toy_recipe) -> None:
-    alone = Trainer(toy_recipe(), SETTINGS, tmp_path / "alone", config={}).run()
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    conftest = str(Path(__file__).with_name("conftest.py"))
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Path:
+    """The folder in which two processes have done `_PROCESS`."""
+    place = tmp_path_factory.mktemp("two")
+    script = place / "process.py"
+    script.write_text(_PROCESS)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run(
-        [*launch, str(script), conftest, repr(SETTINGS), str(tmp_path)], check=True, timeout=120
-    )
+    subprocess.run([*launch, str(script), __file__, str(place)], check=True, timeout=180)
+    return place
+
+
+def curve(folder: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if "per_second" not in k} for line in lines]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_two_processes_train_as_one_does_with_the_same_batches(
+    tmp_path, toy_recipe, together
+) -> None:
+    recipe = toy_recipe(**TOY)
+    weights = Trainer(recipe, SETTINGS, tmp_path, config={}).run()
+    lines, both = curve(tmp_path), curve(together / "together")
+    assert len(both) == len(lines) == 20
+    for line, other in zip(lines, both, strict=True):
+        assert line.keys() == other.keys()
+        assert {"error", "contest", "contrast", "opponent"} <= line.keys()
+        assert other == pytest.approx(line, rel=1e-5, abs=1e-5)
+    opponent = {f"opponent.{k}": v for k, v in recipe.opponent.state_dict().items()}
+    ranks = [load_file(together / f"rank{rank}.safetensors") for rank in range(2)]
+    for name, value in {**weights, **opponent}.items():
+        assert torch.equal(ranks[0][name], ranks[1][name])
+        torch.testing.assert_close(ranks[0][name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message", "kept"),
+    [("terminate", "Interrupted: stopped after step 4", 4), ("nan", "NonFiniteLoss: error is", 3)],
+)
+def test_what_befalls_one_process_ends_all_of_them_after_the_same_step(
+    together, fault, message, kept
+) -> None:
     for rank in range(2):
-        together = load_file(tmp_path / f"rank{rank}.safetensors")
-        for name, value in alone.items():
-            torch.testing.assert_close(together[name], value, rtol=1e-5, atol=1e-7)
+        assert json.loads((together / f"ends{rank}.json").read_text())[fault].startswith(message)
+    latest = load_latest(together / fault / "checkpoints")
+    assert latest is not None
+    assert latest.step == kept
 
 
-def test_batches_that_processes_cannot_share_are_refused(tmp_path, toy_recipe, monkeypatch) -> None:
-    monkeypatch.setattr(loop.parallel, "world_size", lambda: 3)
+def test_one_process_has_all_rows() -> None:
+    x = torch.ones(3, 2, requires_grad=True)
+    assert parallel.gather_rows(x) is x
+    assert parallel.own_rows(7) == slice(0, 7)
+
+
+def test_rows_that_processes_cannot_share_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr(parallel, "world_size", lambda: 3)
+    monkeypatch.setattr(parallel, "rank", lambda: 2)
+    assert parallel.own_rows(6) == slice(4, 6)
     with pytest.raises(UsageError, match="cannot be shared"):
-        Trainer(toy_recipe(), SETTINGS, tmp_path, config={})
+        parallel.own_rows(8)

@@ -1,21 +1,24 @@
 from __future__ import annotations
 
+import json
+import pickle
+
 import numpy as np
 import pytest
 
-from medbench.harness.datasets.medsynth import MODALITIES, generate
+from medbench.harness.datasets.medsynth import MODALITIES, describe, generate
 from medbench.harness.errors import UsageError
-from medbench.harness.training.pool import PoolSpec, open_pool, paint
+from medbench.harness.training.pool import PoolSpec, Told, open_pool, paint
 
 
 def test_a_pool_is_painted_once_and_read_ever_after(tmp_path) -> None:
     spec = PoolSpec("textures", 3, seed=4, size=32)
     pool = open_pool(spec, tmp_path)
-    assert (pool.shape, pool.dtype) == ((3, 32, 32, 3), np.uint8)
-    np.testing.assert_array_equal(pool[2], paint(spec, 2))
-    (path,) = tmp_path.iterdir()
+    assert (pool.images.shape, pool.images.dtype) == ((3, 32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(pool.images[2], paint(spec, 2).pixels)
+    path = pool.folder / "images.npy"
     stamp = path.stat().st_mtime_ns
-    np.testing.assert_array_equal(open_pool(spec, tmp_path), pool)
+    np.testing.assert_array_equal(open_pool(spec, tmp_path).images, pool.images)
     assert path.stat().st_mtime_ns == stamp
 
 
@@ -23,14 +26,31 @@ def test_processes_paint_the_same_pool(tmp_path) -> None:
     spec = PoolSpec("textures", 4, size=32)
     alone = open_pool(spec, tmp_path / "alone")
     together = open_pool(spec, tmp_path / "together", workers=2)
-    np.testing.assert_array_equal(alone, together)
+    np.testing.assert_array_equal(alone.images, together.images)
+    assert alone.rows == together.rows
 
 
 def test_medsynth_pools_hold_training_images_of_the_modalities_in_turn() -> None:
     spec = PoolSpec("medsynth", 16, seed=3, size=64)
-    index = len(MODALITIES) + 1
+    painted = paint(spec, len(MODALITIES) + 1)
     expected = generate(MODALITIES[1], 1, seed=3, split="train", size=64).image
-    np.testing.assert_array_equal(paint(spec, index), expected)
+    np.testing.assert_array_equal(painted.pixels, expected)
+
+
+def test_a_pool_tells_of_each_image_what_its_generator_knows(tmp_path) -> None:
+    pool = open_pool(PoolSpec("medsynth", 11, seed=3, size=32), tmp_path)
+    for index, told in enumerate(pool.rows):
+        which, modality = divmod(index, len(MODALITIES))
+        known = describe(MODALITIES[modality], which, seed=3, split="train")
+        assert told == Told(known.caption, known.label, MODALITIES[modality])
+    assert open_pool(PoolSpec("textures", 1, size=16), tmp_path).rows == [Told()]
+
+
+def test_a_pool_is_sent_to_other_processes_without_its_images(tmp_path) -> None:
+    pool = open_pool(PoolSpec("textures", 2, size=64), tmp_path)
+    sent = pickle.dumps(pool)
+    assert len(sent) < 1000 < pool.images.nbytes
+    np.testing.assert_array_equal(pickle.loads(sent).images, pool.images)
 
 
 def test_other_pools_have_other_files(tmp_path) -> None:
@@ -48,10 +68,22 @@ def test_pools_that_cannot_be_are_refused(changes, message) -> None:
         PoolSpec(**{"source": "textures", "count": 1, **changes})
 
 
-def test_a_file_of_another_shape_is_refused(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("images.npy", np.zeros((2, 2), np.uint8)),
+        ("images.npy", b"no array"),
+        ("rows.json", [["text", "label", "modality"]] * 2),
+        ("rows.json", [["text", "label", "modality", "more"]]),
+        ("rows.json", b"["),
+    ],
+)
+def test_damaged_files_are_refused(tmp_path, name, content) -> None:
     spec = PoolSpec("textures", 1, size=16)
-    open_pool(spec, tmp_path)
-    (path,) = tmp_path.iterdir()
-    np.save(path, np.zeros((2, 2), np.uint8))
-    with pytest.raises(UsageError, match="Delete it"):
+    path = open_pool(spec, tmp_path).folder / name
+    if isinstance(content, np.ndarray):
+        np.save(path, content)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(UsageError, match=f"{name} is not what was painted .* Delete"):
         open_pool(spec, tmp_path)

@@ -1,0 +1,91 @@
+"""How Emu3's tokenizer is trained: as VQGAN, on images that stand still for a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..harness.training import parallel
+from ..harness.training.settings import TrainingSettings
+from ..harness.training.tokenizer_build import build_tokenizer_recipe
+from ..harness.training.tokenizer_recipe import TokenizerRecipe
+from ..harness.training.trainable import Reconstruction
+from .emu3_config import Emu3Config
+from .emu3_model import Emu3Model
+from .recipe_base import PlainTrainable, code_vectors, from_scratch
+
+_LEAST_IMAGES = 4
+"""In a batch whose own statistics are good enough for Emu3's batch norms."""
+
+
+class TrainableEmu3(PlainTrainable[Emu3Model]):
+    """Emu3's tokenizer from scratch: an image is a clip that stands still, frame 0 is compared.
+
+    Its batch norms take the statistics of a batch of crops, and their running ones for batches of
+    one or a few whole images, which would not be those of the data.
+
+    Args:
+        config: sizes.
+        seed: of the starting weights.
+    """
+
+    def __init__(self, config: Emu3Config, *, seed: int) -> None:
+        super().__init__(from_scratch(lambda: Emu3Model(config), seed=seed))
+        self._norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm3d)]
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The kernel that makes pixels."""
+        return self.network.decoder.conv_out.weight
+
+    def books(self) -> Sequence[Tensor]:
+        """The codes (V, D)."""
+        return [self.network.quantize.embedding.weight]
+
+    def reconstruct(
+        self, images: Tensor, *, quantise: bool, generator: torch.Generator
+    ) -> Reconstruction:
+        """One pass; the method's loss is that of its quantiser."""
+        del generator  # nothing is drawn
+        for norm in self._norms:
+            norm.train(self.network.training and len(images) >= _LEAST_IMAGES)
+        z = self.network.encode_latent(images)
+        found = self.network.quantize(z) if quantise else None
+        rec = self.network.decode_latent(z if found is None else found.zq)[:, 0]
+        self._share_statistics()
+        if found is None:
+            return Reconstruction(rec, z, code_vectors(z))
+        return Reconstruction(
+            rec,
+            found.zq,
+            code_vectors(z),
+            found.indices.reshape(-1, 1),
+            terms={"vq": found.vq_loss},
+        )
+
+    @torch.no_grad()
+    def _share_statistics(self) -> None:
+        """Make the running statistics of all processes their mean."""
+        if parallel.world_size() == 1:
+            return
+        for norm in self._norms:
+            if norm.running_mean is None or norm.running_var is None:
+                continue
+            # New tensors, because the backward pass still needs the old ones unchanged.
+            shared = [norm.running_mean.clone(), norm.running_var.clone()]
+            parallel.sum_over_processes(shared)
+            norm.running_mean, norm.running_var = (s / parallel.world_size() for s in shared)
+
+
+def make(config: Mapping[str, Any], *, seed: int) -> TrainableEmu3:
+    """The network of a configuration's `model` (upstream's terms), from scratch."""
+    return TrainableEmu3(Emu3Config.from_mapping(config["model"]), seed=seed)
+
+
+def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
+    """The recipe of a stage; see `build_tokenizer_recipe`."""
+    return build_tokenizer_recipe(make(config, seed=settings.seed), config, settings, work)

@@ -1,0 +1,1 @@
+"""Probes: how much a frozen tokenizer's features tell, read out by the simplest classifiers."""

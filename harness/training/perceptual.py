@@ -1,0 +1,181 @@
+"""How different two images look, as a loss: distances between features of frozen networks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import MissingPrerequisite, UsageError
+from ..weights_file import read_content
+from .config_terms import read_fields
+from .frozen import Frozen
+
+_SMALLEST_SIDE = 48
+"""Below it LPIPS is 0, as upstream; the trunk's last maps would be a few pixels."""
+_FILES = {"vgg": "vgg16-397923af.pth", "alex": "alexnet-owt-7be5be79.pth"}
+"""What torchvision calls its ImageNet weights of the trunks."""
+_PLACE = "https://download.pytorch.org/models/"
+
+
+@dataclass(frozen=True, slots=True)
+class PerceptualTerms:
+    """Which perceptual distance, and how much of it.
+
+    Attributes:
+        kind: `lpips-vgg` and `lpips-alex` (Zhang et al. 2018) need the ImageNet weights of their
+            trunk; `random-conv` needs none.
+        weight: of the loss among the others.
+        weights: for `lpips-*`, a file of torchvision's trunk or of the whole LPIPS network; None
+            looks for torchvision's file in torch's own download folder.
+        channels: for `random-conv`, of its layers; each but the first halves the side.
+        seed: for `random-conv`, of its weights.
+    """
+
+    kind: Literal["lpips-vgg", "lpips-alex", "random-conv"]
+    weight: float
+    weights: str | None = None
+    channels: tuple[int, ...] = (16, 32, 64)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.weight < 0 or not self.channels or min(self.channels) < 1:
+            message = f"a perceptual loss needs a weight from 0 up and positive channels: {self}"
+            raise UsageError(message)
+
+    @classmethod
+    def from_mapping(cls, terms: Mapping[str, Any]) -> PerceptualTerms:
+        """Read them from a configuration.
+
+        Raises:
+            UsageError: a field is unknown, missing or of the wrong kind.
+        """
+        return read_fields(cls, terms, "perceptual")
+
+
+def build_perceptual(terms: PerceptualTerms) -> nn.Module:
+    """The distance (rec, target) -> scalar, mean over the images; unweighted.
+
+    Both are float32 (B, 3, H, W) in [-1, 1]. The module is frozen and in evaluation mode, has no
+    parameters and an empty state dict, and computes in float32 under autocast too.
+
+    Raises:
+        MissingPrerequisite: the weights of the trunk are not on this machine.
+        UsageError: the file is there and holds something else.
+    """
+    if terms.kind == "random-conv":
+        return RandomFeatureDistance(terms.channels, seed=terms.seed)
+    return LPIPSDistance(terms.kind.removeprefix("lpips-"), terms.weights)
+
+
+class RandomFeatureDistance(nn.Module):
+    """LPIPS without weights: features of random convolutions, all channels counting alike.
+
+    A layer is a 3×3 convolution, a leaky ReLU; the distance is the mean over layers of the squared
+    difference of unit-length feature vectors. Random features separate textures nearly as trained
+    ones do (Ulyanov et al. 2018; Zhang et al. 2018 measure random networks too).
+
+    Args:
+        channels: of the layers; each but the first halves the side.
+        seed: of the weights.
+    """
+
+    def __init__(self, channels: tuple[int, ...], *, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            layers = [nn.Conv2d(3, channels[0], 3, padding=1)]
+            for inputs, outputs in pairwise(channels):
+                layers.append(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1))
+            for layer in layers:
+                nn.init.orthogonal_(layer.weight, gain=2**0.5)
+                nn.init.normal_(layer.bias, std=0.1)  # pyright: ignore[reportArgumentType]
+        self.layers = Frozen(nn.ModuleList(layers))
+
+    def forward(self, rec: Tensor, target: Tensor) -> Tensor:
+        """(B, 3, H, W) twice -> scalar."""
+        with torch.autocast(rec.device.type, enabled=False):
+            pairs = zip(self._features(rec.float()), self._features(target.float()), strict=True)
+            gaps = [(first - second).square().sum(dim=1).mean() for first, second in pairs]
+        return torch.stack(gaps).mean()
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        found = []
+        for layer in self.layers.network.children():
+            x = F.leaky_relu(layer(x), 0.2)
+            found.append(F.normalize(x, dim=1, eps=1e-6))
+        return found
+
+
+class LPIPSDistance(nn.Module):
+    """LPIPS version 0.1 through its authors' package (Zhang et al. 2018).
+
+    Args:
+        trunk: `vgg` or `alex`.
+        weights: see `PerceptualTerms`.
+    """
+
+    def __init__(self, trunk: str, weights: str | None = None) -> None:
+        super().__init__()
+        import lpips
+
+        path = _weights_file(trunk, weights)
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore", UserWarning)  # torchvision: `pretrained` is deprecated
+            network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
+        _load_trunk(network, path)
+        self.network = Frozen(network)
+
+    def forward(self, rec: Tensor, target: Tensor) -> Tensor:
+        """(B, 3, H, W) twice -> scalar; 0 where H is below 48."""
+        if rec.shape[-2] < _SMALLEST_SIDE:
+            return rec.new_zeros(())
+        with torch.autocast(rec.device.type, enabled=False):
+            return self.network(rec.float(), target.float()).mean()
+
+
+def _weights_file(trunk: str, weights: str | None) -> Path:
+    name = _FILES[trunk]
+    path = Path(weights) if weights else Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not path.is_file():
+        message = (
+            f"lpips-{trunk} needs the ImageNet weights of its trunk, and {path} is not there. Get "
+            f"{_PLACE}{name} and name it in perceptual.weights, or take kind: random-conv, which "
+            "needs no weights."
+        )
+        raise MissingPrerequisite(message)
+    return path
+
+
+def _load_trunk(network: nn.Module, path: Path) -> None:
+    """Fill the trunk from a file of torchvision, or everything from one of LPIPS.
+
+    Raises:
+        UsageError: the file does not hold the trunk.
+    """
+    content = read_content(path)
+    wanted = network.state_dict()
+    own = {key: key if key in content else _torchvision_key(key) for key in wanted}
+    trunk = [key for key in wanted if key.startswith("net.")]
+    if absent := [key for key in trunk if own[key] not in content]:
+        message = f"{path} holds no {own[absent[0]]}: it is not the trunk that this LPIPS needs"
+        raise UsageError(message)
+    found = {key: content[own[key]] for key in wanted if own[key] in content}
+    try:
+        network.load_state_dict(found, strict=False)
+    except RuntimeError as error:
+        message = f"{path} holds another trunk: {error}"
+        raise UsageError(message) from error
+
+
+def _torchvision_key(key: str) -> str:
+    """`net.slice2.5.weight` -> `features.5.weight`: slices keep torchvision's numbers."""
+    return "features." + ".".join(key.split(".")[2:]) if key.startswith("net.") else key

@@ -1,0 +1,105 @@
+"""A run: the stages of a configuration, one after the other, into one folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import UsageError
+from ..files import canonical_json, write_json
+from . import parallel
+from .checkpoint import export_weights
+from .config_terms import read_fields
+from .loop import Trainer
+from .presets import recipe_module
+from .run_plan import Stage
+from .settings import TrainingSettings
+
+_LOG = logging.getLogger(__name__)
+WEIGHTS = "weights.safetensors"
+"""The exported weights of a stage, half precision, in its folder."""
+_SUMMARY = "summary.json"
+
+
+def stage_folder(output: Path, stage: Stage, stages: Sequence[Stage]) -> Path:
+    """Where a stage of a run lies: the run's own folder where it is the only one."""
+    return output / stage.name if len(stages) > 1 else output
+
+
+def train(
+    stages: Sequence[Stage], output: Path, *, resume: bool = False, device: str = "cpu"
+) -> Path:
+    """Train every stage that is not finished yet, and export its weights.
+
+    Args:
+        stages: what to train.
+        output: the run's folder.
+        resume: whether to go on; without it, a folder that holds a run is refused.
+        device: torch device.
+
+    Returns:
+        The last stage's weights.
+
+    Raises:
+        UsageError: the folder holds a run already, or one with another configuration.
+        NonFiniteLoss: a loss was not finite.
+    """
+    parallel.join(device)
+    for stage in stages:
+        folder = stage_folder(output, stage, stages)
+        settings = read_fields(TrainingSettings, stage.config["settings"], f"{stage.name}.settings")
+        config = {**stage.config, "settings": asdict(settings)}
+        if not resume and (folder / "checkpoints" / "latest.json").exists():
+            message = f"{folder} holds a run already. Add --resume to go on, or choose another."
+            raise UsageError(message)
+        if resume and _finished(folder, config):
+            _LOG.info("%s is finished", folder)
+            continue
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        build = recipe_module(stage.recipe).build
+        if parallel.rank() == 0 and parallel.world_size() > 1:
+            build(config, settings, folder)  # paints what the others then find
+        parallel.wait_for_all()
+        trainer = Trainer(
+            build(config, settings, folder), settings, folder, config=config, device=device
+        )
+        if resume and not trainer.resume():
+            _LOG.info("nothing to resume in %s: starting from the beginning", folder)
+        weights = trainer.run()
+        if parallel.rank() == 0:
+            export_weights(folder / WEIGHTS, trainer.recipe.export(weights))
+            write_json(folder / _SUMMARY, _summary(stage, config, trainer))
+        parallel.wait_for_all()
+    return stage_folder(output, stages[-1], stages) / WEIGHTS
+
+
+def _finished(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether a stage was trained to its end with this very configuration."""
+    try:
+        summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    same = canonical_json(summary.get("config")) == canonical_json(config)
+    return same and (folder / WEIGHTS).exists()
+
+
+def _summary(stage: Stage, config: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
+    """What a card says of a training: how long, how much, on what."""
+    return {
+        "stage": stage.name,
+        "steps": trainer.step,
+        "seconds": round(trainer.seconds, 1),
+        "processes": parallel.world_size(),
+        "threads": torch.get_num_threads(),
+        "device": str(trainer.engine.device),
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in trainer.recipe.model.parameters()),
+        "config": config,
+    }

@@ -1,0 +1,162 @@
+"""What a run consists of: configuration files resolved to stages, without torch.
+
+A configuration is one YAML file. With `extends: FILE` it is a change of another one; with `stages`
+it is several trainings, one after the other, that share everything else in the file; a length may
+be written as `{epochs: 3}` where `data.epoch_images` says how many images an epoch has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import UsageError
+
+EXTENDS = "extends"
+"""The term of a configuration that names the file it is a change of."""
+STAGES = "stages"
+_ALONE = "stands alone"
+"""Marks a stage that shares nothing with the others; no term of a file can have a blank."""
+_NAME = "train"
+"""Of the only stage where a file names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One training of a run.
+
+    Attributes:
+        name: also of its folder.
+        config: complete, with all lengths in steps; echoed into every checkpoint.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+
+    @property
+    def recipe(self) -> str:
+        """Name of what is trained, or `package.module` of a third party's recipe."""
+        return str(self.config["recipe"])
+
+
+def read_stages(path: Path, change: Mapping[str, Any] | None = None) -> tuple[Stage, ...]:
+    """The stages of a configuration file, in order.
+
+    Args:
+        path: the file.
+        change: laid over what the file says; None takes a term out.
+
+    Raises:
+        UsageError: a file is absent, not YAML or extends itself, or a stage lacks `recipe` or
+            `settings`.
+    """
+    whole = _overlaid(_merged(path, ()), change or {})
+    stages = whole.pop(STAGES, None)
+    if stages is None:
+        stages = {_NAME: {}}
+    if not isinstance(stages, Mapping):
+        message = f"{path}: {STAGES} must hold stages by name, not {stages!r}"
+        raise UsageError(message)
+    found = []
+    for name, each in stages.items():
+        own = dict(each or {})
+        below = {} if own.pop(_ALONE, False) else whole
+        found.append(Stage(str(name), _resolved(_overlaid(below, own), f"{path}: {name}")))
+    if not found:
+        message = f"{path} has no stage to train"
+        raise UsageError(message)
+    return tuple(found)
+
+
+def _resolved(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """A stage's configuration, checked for what every stage has, with lengths in steps."""
+    if not isinstance(config.get("settings"), Mapping) or not isinstance(config.get("recipe"), str):
+        message = f"{where} must hold `recipe`, a name, and `settings`, a mapping"
+        raise UsageError(message)
+    data = config.get("data")
+    images = data.get("epoch_images") if isinstance(data, Mapping) else None
+    per_step = None
+    if isinstance(data, Mapping) and images:
+        batches = config["settings"].get("batches_per_step", 1)
+        per_step = images / (data.get("batch_size", 1) * batches)
+    resolved = _with_steps(config, per_step, where)
+    assert isinstance(resolved, dict)
+    return resolved
+
+
+def _with_steps(value: Any, per_epoch: float | None, where: str) -> Any:
+    if isinstance(value, Mapping):
+        if set(value) == {"epochs"}:
+            return _steps(value["epochs"], per_epoch, where)
+        return {k: _with_steps(each, per_epoch, f"{where}.{k}") for k, each in value.items()}
+    if isinstance(value, list):
+        return [_with_steps(each, per_epoch, where) for each in value]
+    return value
+
+
+def _steps(epochs: Any, per_epoch: float | None, where: str) -> int:
+    if per_epoch is None:
+        message = f"{where} is given in epochs: say under data.epoch_images how long one is"
+        raise UsageError(message)
+    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or epochs < 0:
+        message = f"{where}: epochs must be a number of at least 0, not {epochs!r}"
+        raise UsageError(message)
+    # Whole steps of an epoch only: the last, smaller batch is left out.
+    return round(epochs * int(per_epoch))
+
+
+def _merged(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
+    """The file at `path` with what it extends; `before` are the files that led to it."""
+    trail = (*before, path.resolve())
+    route = " -> ".join(map(str, trail))
+    if trail[-1] in before:
+        message = f"training configurations extend each other in a circle: {route}"
+        raise UsageError(message)
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        message = f"cannot read the training configuration {path}: {error}"
+        if before:
+            message += f" (extended along {route})"
+        raise UsageError(message) from error
+    if not isinstance(config, dict):
+        message = f"{path} must be a YAML mapping that holds `recipe` and `settings`"
+        raise UsageError(message)
+    stages = config.get(STAGES)
+    if isinstance(stages, dict):
+        for name, stage in stages.items():
+            if isinstance(stage, dict) and EXTENDS in stage:
+                stages[name] = {**_on_base(stage, path, trail), _ALONE: True}
+    return _on_base(config, path, trail)
+
+
+def _on_base(config: dict[str, Any], path: Path, trail: tuple[Path, ...]) -> dict[str, Any]:
+    """A mapping of the file at `path` laid over the file that it extends, if any."""
+    base = config.pop(EXTENDS, None)
+    if base is None:
+        return config
+    if not isinstance(base, str) or not base:
+        message = f"{path}: {EXTENDS} must be the name of a file, not {base!r}"
+        raise UsageError(message)
+    return _overlaid(_merged(path.parent / base, trail), config)
+
+
+def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the terms of `above`; mappings that both have are overlaid in turn.
+
+    A term that is None above is taken out.
+    """
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        if value is None and name in merged:
+            del merged[name]
+            continue
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = _overlaid(old, value)
+        merged[name] = value
+    return merged

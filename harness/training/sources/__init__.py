@@ -1,0 +1,1 @@
+"""Where training images come from, each with its text and label."""

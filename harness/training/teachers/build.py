@@ -1,0 +1,42 @@
+"""From a configuration's terms to a teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import UsageError
+from .miniature import load_miniature
+from .open_clip_teacher import KNOWN, knows, load_open_clip
+from .protocol import Teacher, TeacherTerms
+
+MINIATURE = "miniature"
+
+
+def build_teacher(terms: TeacherTerms, run_folder: Path) -> Teacher:
+    """The teacher that a configuration names.
+
+    Args:
+        terms: what it says.
+        run_folder: the folder in which the run's stages lie.
+
+    Raises:
+        MissingPrerequisite: its weights are not on this machine.
+        UsageError: there is no such teacher, or its weights do not fit.
+    """
+    if terms.name == MINIATURE:
+        if (terms.stage is None) == (terms.weights is None):
+            message = (
+                "the teacher `miniature` needs either `stage`, the earlier stage that trained it, "
+                "or `weights`, the folder of such a stage"
+            )
+            raise UsageError(message)
+        return load_miniature(
+            run_folder / terms.stage if terms.stage is not None else Path(str(terms.weights))
+        )
+    if terms.stage is not None:
+        message = f"the teacher {terms.name!r} is published: `stage` goes with `miniature` only"
+        raise UsageError(message)
+    if not knows(terms.name):
+        message = f"unknown teacher {terms.name!r}; known: {', '.join((MINIATURE, *KNOWN))}"
+        raise UsageError(message)
+    return load_open_clip(terms.name, terms.weights)

@@ -1,0 +1,111 @@
+"""From a configuration to the recipe of a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..checkpoint import read_checkpoint
+from ..errors import UsageError
+from ..locations import cache_root
+from ..weights import load_into
+from .adversarial import DiscriminatorFactory, build_game
+from .alignment import build_alignment
+from .checkpoint import load_latest
+from .config_terms import read_fields
+from . import patch_discriminator
+from .perceptual import build_perceptual
+from .settings import TrainingSettings
+from .sources.build import build_source
+from .tokenizer_recipe import TokenizerRecipe
+from .tokenizer_terms import Start, TokenizerTerms, sections
+from .trainable import Trainable
+from .validation import TokenizerValidation
+
+
+def build_tokenizer_recipe(
+    trainable: Trainable,
+    config: Mapping[str, Any],
+    settings: TrainingSettings,
+    work: Path,
+    *,
+    discriminators: Mapping[str, DiscriminatorFactory] | None = None,
+) -> TokenizerRecipe:
+    """The recipe that trains `trainable`.
+
+    Args:
+        trainable: the network and its method.
+        config: of the stage; see `TokenizerTerms`.
+        settings: of the run.
+        work: the stage's folder; earlier stages of the run lie beside it.
+        discriminators: kinds beside `patch`.
+
+    Raises:
+        UsageError: the configuration is wrong.
+        MissingPrerequisite: data or weights that it names are not on this machine.
+    """
+    terms = read_fields(TokenizerTerms, sections(config), "the configuration")
+    if terms.start is not None:
+        load_start(trainable.network, terms.start, work)
+    if settings.checkpoint_activations:
+        save_memory = getattr(trainable.network, "checkpoint_activations", None)
+        if save_memory is None:
+            message = "this network cannot compute activations again: checkpoint_activations: false"
+            raise UsageError(message)
+        save_memory()
+    source = build_source(
+        terms.data.source,
+        seed=settings.seed,
+        cache=cache_root(),
+        workers=max(settings.threads, 1),
+        where="data.source",
+    )
+    recipe = TokenizerRecipe(
+        trainable,
+        terms,
+        source,
+        seed=settings.seed,
+        workers=settings.workers,
+        parts_per_step=settings.batches_per_step,
+    )
+    if terms.perceptual is not None:
+        recipe.perceptual = build_perceptual(terms.perceptual)
+    if terms.adversarial is not None:
+        kinds = {"patch": patch_discriminator.build, **(discriminators or {})}
+        recipe.play(build_game(terms.adversarial, kinds, seed=settings.seed))
+    if terms.alignment is not None:
+        if not hasattr(trainable.network, "embedding_dims"):
+            message = "this network has no contrastive head to align: leave out `alignment`"
+            raise UsageError(message)
+        recipe.align(build_alignment(terms.alignment, trainable.network, work, seed=settings.seed))
+    if terms.validation is not None:
+        recipe.validation = TokenizerValidation(terms.validation)
+    return recipe
+
+
+def load_start(network: nn.Module, start: Start, work: Path) -> None:
+    """Put the weights that a stage starts from into its network.
+
+    Heads that an earlier stage trained beside it are left behind, as upstream.
+
+    Raises:
+        UsageError: neither or both places are named, or the weights do not fit.
+    """
+    if (start.stage is None) == (start.weights is None):
+        message = "start must name either an earlier `stage` or a `weights` file"
+        raise UsageError(message)
+    if start.weights is not None:
+        state = read_checkpoint(start.weights, name=start.weights).state
+        load_into(network, state, name=start.weights, allow_unexpected=(r"text_",))
+        return
+    folder = work.parent / str(start.stage) / "checkpoints"
+    found = load_latest(folder)
+    if found is None:
+        message = f"this stage starts from {start.stage}, but {folder} holds no checkpoint"
+        raise UsageError(message)
+    weights = found.average if found.average is not None else found.model
+    core = {k.removeprefix("core."): v for k, v in weights.items() if k.startswith("core.")}
+    network.load_state_dict(core)

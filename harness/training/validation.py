@@ -1,0 +1,122 @@
+"""Looking at held-out images during training: exact metrics, use of the codes, and a sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..locations import cache_root
+from ..metrics.psnr import psnr
+from ..metrics.ssim import ssim
+from .recipe import Validation
+from .sources.build import build_source
+from .trainable import Trainable
+
+_BATCH_PIXELS = 16 * 256 * 256
+_ERROR_GAIN = 4
+"""The sheet shows errors four times as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationTerms:
+    """What is looked at.
+
+    Attributes:
+        source: a source of images without augmentation; see `sources.build_source`.
+        images: how many of its first images.
+        side: of the images, pixels.
+    """
+
+    source: Any
+    images: int = 72
+    side: int = 256
+
+
+class TokenizerValidation:
+    """Reconstructs held-out images as the benchmark would: 8-bit in, clamped and rounded out.
+
+    Args:
+        terms: what is looked at.
+    """
+
+    def __init__(self, terms: ValidationTerms) -> None:
+        self.terms = terms
+        self._originals: NDArray[np.uint8] | None = None
+        self._modalities: list[str] = []
+
+    def look(self, trainable: Trainable, *, quantise: bool) -> Validation:
+        """Scores and a sheet; the network must be in evaluation mode.
+
+        Scores are `psnr` (dB) and `ssim` (in [0, 1]), macro means over the modalities, the same
+        of each modality as `psnr/ct`, and `usage`: the share of all codes that were taken.
+        """
+        originals = self._load()
+        made, indices = [], []
+        count = max(_BATCH_PIXELS // self.terms.side**2, 1)
+        device = trainable.last_layer.device
+        for start in range(0, len(originals), count):
+            batch = torch.from_numpy(originals[start : start + count]).to(device)
+            images = batch.permute(0, 3, 1, 2).float() / 127.5 - 1
+            generator = torch.Generator().manual_seed(0)
+            found = trainable.reconstruct(images, quantise=quantise, generator=generator)
+            made.append(_to_bytes(found.images))
+            if found.indices is not None:
+                indices.append(found.indices.cpu())
+        reconstructions = np.concatenate(made)
+        scores = self._scores(originals, reconstructions)
+        if indices:
+            taken = torch.cat(indices)
+            shares = [
+                len(taken[:, k].unique()) / len(book) for k, book in enumerate(trainable.books())
+            ]
+            scores["usage"] = float(np.mean(shares))
+        return Validation(scores, sheet(originals, reconstructions, self._picks()))
+
+    def _load(self) -> NDArray[np.uint8]:
+        if self._originals is None:
+            terms = self.terms
+            source = build_source(
+                terms.source, seed=0, cache=cache_root(), where="validation.source"
+            )
+            samples = [source.sample(place, terms.side) for place in range(terms.images)]
+            self._modalities = [sample.modality for sample in samples]
+            pixels = torch.stack([sample.image for sample in samples])
+            self._originals = (pixels * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        return self._originals
+
+    def _scores(
+        self, originals: NDArray[np.uint8], made: NDArray[np.uint8]
+    ) -> dict[str, float]:
+        groups = np.array(self._modalities)
+        scores: dict[str, float] = {}
+        for name, measure in (("psnr", psnr), ("ssim", ssim)):
+            values = measure(originals, made)
+            means = {group: float(values[groups == group].mean()) for group in np.unique(groups)}
+            scores[name] = float(np.mean(list(means.values())))
+            scores |= {f"{name}/{group}": mean for group, mean in means.items() if group}
+        return scores
+
+    def _picks(self) -> list[int]:
+        """The first image of each modality."""
+        return sorted({name: place for place, name in reversed(list(enumerate(self._modalities)))}.values())
+
+
+def sheet(
+    originals: NDArray[np.uint8], made: NDArray[np.uint8], picks: Sequence[int]
+) -> NDArray[np.uint8]:
+    """Originals, reconstructions and errors of the picked images, a row each: uint8 (3H, nH, 3)."""
+    error = np.abs(originals[picks].astype(np.int16) - made[picks]) * _ERROR_GAIN
+    rows = (originals[picks], made[picks], error.clip(0, 255).astype(np.uint8))
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+
+def _to_bytes(images: Tensor) -> NDArray[np.uint8]:
+    """About [-1, 1] -> uint8 (B, H, W, 3), rounded half to even; brightness becomes grey."""
+    values = ((images + 1) * 127.5).round().clamp(0, 255).byte()
+    return values.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
