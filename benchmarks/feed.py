@@ -46,7 +46,8 @@ POOLS = {
         "contrast": 0.4,
     },
 }
-BATCH_PIXELS = 6 * 128 * 128
+BATCH_PIXELS = 12 * 128 * 128
+"""Of a step of the small networks."""
 WORKERS = 2
 
 

@@ -15,7 +15,6 @@ import timm
 import torch
 import torch.nn.functional as F
 from huggingface_hub import try_to_load_from_cache
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
@@ -41,7 +40,8 @@ class DINOTerms:
             cache.
         side: of the images that the backbone sees, pixels.
         blocks: whose outputs have a head, from 0.
-        norm: of the heads; see `DiscriminatorHeads`.
+        norm: of the heads; see `DiscriminatorHeads`. With `bn`, a batch gives the same numbers on
+            several processes only if each one's share is a multiple of eight images.
     """
 
     backbone: str = "vit_small_patch14_dinov2.lvd142m"
@@ -77,8 +77,8 @@ class DINODiscriminator(nn.Module):
         self.terms = terms
         self.backbone = Frozen(backbone)
         self.heads = DiscriminatorHeads(backbone.embed_dim, len(terms.blocks), norm=terms.norm)
-        moments = {"mean": IMAGENET_DEFAULT_MEAN, "deviation": IMAGENET_DEFAULT_STD}
-        for name, values in moments.items():
+        known: Any = backbone.pretrained_cfg  # what it was trained on: ImageNet's for DINOv2
+        for name, values in (("mean", known["mean"]), ("deviation", known["std"])):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor, generator: torch.Generator) -> Tensor:

@@ -39,6 +39,9 @@ GRADIENT_TOLERANCE = 1e-6
 """Of the largest slope, nats per unit of a variable with curvature near 1."""
 
 STEPS = 1000
+LEAST_CURVATURE = 1e-6
+"""Assumed of a fit that is sure of every image: variables must stay comparable."""
+
 MEMORY = 20
 """Pairs of steps and slopes that L-BFGS keeps."""
 
@@ -111,15 +114,14 @@ class _Problem:
     def __init__(self, design: Design, targets: NDArray[np.float64], *, multi_label: bool) -> None:
         self._design, self._targets, self._multi_label = design, targets, multi_label
         self._count, self._classes = targets.shape
-        # Of the loss in its logits, at the start; later it only falls.
-        self._curvature = 0.25 if multi_label else 1.0 / self._classes
 
     def solve(
         self, penalty: float, variables: NDArray[np.float64], intercept: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """The optimum of one penalty, from a start: variables (r, C), intercept, objective."""
-        curvature = self._curvature * self._design.squares / self._count + penalty
-        scale = 1.0 / np.sqrt(np.append(curvature, self._curvature))[:, None]
+        in_logits = self._curvature(variables, intercept)
+        curvature = in_logits * self._design.squares / self._count + penalty
+        scale = 1.0 / np.sqrt(np.append(curvature, in_logits))[:, None]
 
         def scaled(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             both = flat.reshape(-1, self._classes) * scale
@@ -139,6 +141,15 @@ class _Problem:
             logger.warning("logistic regression, penalty %g: %s", penalty, result.message)
         both = result.x.reshape(-1, self._classes) * scale
         return both[:-1], both[-1], float(result.fun)
+
+    def _curvature(self, variables: NDArray[np.float64], intercept: NDArray[np.float64]) -> float:
+        """Mean second derivative of an image's loss in a logit; it falls as the fit gets sure."""
+        total = 0.0
+        for _, _, products in self._design.blocks(variables):
+            logs = log_probabilities(products + intercept, multi_label=self._multi_label)
+            probabilities = np.exp(logs)
+            total += float((probabilities * (1.0 - probabilities)).sum())
+        return max(total / self._targets.size, LEAST_CURVATURE)
 
     def _objective(
         self, variables: NDArray[np.float64], intercept: NDArray[np.float64], penalty: float

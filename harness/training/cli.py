@@ -67,13 +67,19 @@ def train(
 
     if register_as:
         check_registration(stages, register_as)
-    folder = output or Path("runs") / preset.removesuffix(".yaml").replace("/", "-")
+    folder = output or Path("runs") / _name(preset)
     weights = train_stages(stages, folder, resume=resume, device=choose_device(device))
     if os.environ.get("RANK", "0") != "0":  # set by torchrun; one process speaks for all
         return
     typer.echo(f"weights: {weights}")
     if register_as:
         typer.echo(f"registered: {register_run(stages, weights, register_as)}")
+
+
+def _name(preset: str) -> str:
+    """Of a preset's or configuration file's run."""
+    path = Path(preset)
+    return path.stem if path.suffix in {".yaml", ".yml"} else preset.replace("/", "-")
 
 
 def _list() -> None:

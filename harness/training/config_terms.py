@@ -69,14 +69,14 @@ def _read(hint: Any, value: Any, where: str) -> Any:
     try:
         # As JSON, because there alone "strict" still takes a list for a tuple.
         adapter: TypeAdapter[Any] = TypeAdapter(hint)
-        return adapter.validate_json(json.dumps(value), strict=True)
-    except TypeError as error:
-        message = f"{where}: {value!r} is not plain data ({error})"
-        raise UsageError(message) from error
+        return adapter.validate_json(json.dumps(value, allow_nan=False), strict=True)
     except ValidationError as error:
         message = f"{where}: {error.errors()[0]['msg']}, not {value!r}"
         if isinstance(value, str) and _is_number(value):
             message += ". YAML reads 1e-3 as text: write 1.0e-3"
+        raise UsageError(message) from error
+    except (TypeError, ValueError) as error:
+        message = f"{where}: {value!r} is neither plain data nor a finite number ({error})"
         raise UsageError(message) from error
 
 

@@ -96,11 +96,16 @@ def _shifted(images: Tensor, down: list[float], right: list[float]) -> Tensor:
 
 
 def _recoloured(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
-    images = images + (brightness - 0.5)
+    """Brightness plus up to ±0.5, then saturation times up to 2, then contrast times 0.5 to 1.5.
+
+    The three are one affine map of a pixel, its grey and the image's mean: so there are two passes
+    over the pixels instead of seven.
+    """
+    saturation, contrast = 2 * saturation, 0.5 + contrast
     grey = images.mean(dim=1, keepdim=True)
-    images = grey + 2 * saturation * (images - grey)
-    level = images.mean(dim=(1, 2, 3), keepdim=True)
-    return level + (0.5 + contrast) * (images - level)
+    level = grey.mean(dim=(2, 3), keepdim=True)
+    offset = contrast * (1 - saturation) * grey + (brightness - 0.5 + (1 - contrast) * level)
+    return torch.addcmul(offset, images, contrast * saturation)
 
 
 def _outside_hole(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

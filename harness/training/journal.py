@@ -53,6 +53,7 @@ class Journal:
         self._events = Events(folder and folder / "tensorboard", first_step=first_step)
         self._display = StepDisplay(steps=steps, first_step=first_step) if folder else None
         self._next_drawing = 0.0
+        self._undrawn = False
         if folder is not None:
             _drop_samples(folder / "samples", last_step=first_step)
 
@@ -79,6 +80,7 @@ class Journal:
             self._display.step(step + 1, images, lambda: line or self._curve.means)
         if line is not None and self._folder is not None:
             self._lines.append(line)
+            self._undrawn = True
             self._events.add_scalars("training", _scores(line), step + 1)
         if line is not None and self._display is not None:
             self._display.line(line)
@@ -94,6 +96,7 @@ class Journal:
             "  ".join(f"{k} {v:.4g}" for k, v in scores.items() if "/" not in k),
         )
         self._validations.append({"step": done, **scores})
+        self._undrawn = True
         self._events.add_scalars("validation", scores, done)
         if found.picture is not None:
             with _harmless("the sheet of samples"):
@@ -119,8 +122,9 @@ class Journal:
     def _draw(self) -> None:
         """Renew `curve.png`, unless the last time was so short ago that it would cost."""
         began = time.monotonic()
-        if self._folder is None or began < self._next_drawing:
+        if self._folder is None or not self._undrawn or began < self._next_drawing:
             return
+        self._undrawn = False
         with _harmless("curve.png"):
             lines = read_lines(self._folder / _CURVE)
             validations = read_lines(self._folder / _VALIDATION)

@@ -215,8 +215,13 @@ class Trainer:
     @contextmanager
     def _own_draws(self, seed: int) -> Iterator[None]:
         """What torch's modules draw themselves (stochastic depth): by place, not by history."""
-        with torch.random.fork_rng(devices=_cuda_devices(self.engine.device)):
-            torch.manual_seed(seed)
+        device = self.engine.device
+        on_gpu = device.type == "cuda"
+        with torch.random.fork_rng(devices=[device.index or 0] if on_gpu else []):
+            # Not torch.manual_seed, which also seeks devices that are not there, for 1 ms a call.
+            torch.default_generator.manual_seed(seed)
+            if on_gpu:
+                torch.cuda.manual_seed(seed)
             yield
 
     def _validate(self, journal: Journal) -> None:
@@ -271,11 +276,6 @@ class Trainer:
         )
         patience = self.settings.disk_patience_seconds
         save_patiently(self.checkpoints, checkpoint, patience_seconds=patience)
-
-
-def _cuda_devices(device: torch.device) -> list[int]:
-    """The GPU whose random state torch's modules draw from."""
-    return [device.index or 0] if device.type == "cuda" else []
 
 
 def _generator(seed: int, step: int, part: int) -> torch.Generator:

@@ -79,4 +79,5 @@ def build(options: Mapping[str, Any], seed: int) -> PatchDiscriminator:
     terms = read_fields(PatchTerms, options, "adversarial.discriminator")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return PatchDiscriminator(terms).apply(initialise)
+        made = PatchDiscriminator(terms).apply(initialise)
+    return made.to(memory_format=torch.channels_last)

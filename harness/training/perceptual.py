@@ -35,7 +35,7 @@ class PerceptualTerms:
         weight: of the loss among the others.
         weights: for `lpips-*`, a file of torchvision's trunk or of the whole LPIPS network; None
             looks for torchvision's file in torch's own download folder.
-        channels: for `random-conv`, of its layers; each but the first halves the side.
+        channels: for `random-conv`, of its layers; each halves the side.
         seed: for `random-conv`, of its weights.
     """
 
@@ -79,12 +79,12 @@ def build_perceptual(terms: PerceptualTerms) -> nn.Module:
 class RandomFeatureDistance(nn.Module):
     """LPIPS without weights: features of random convolutions, all channels counting alike.
 
-    A layer is a 3×3 convolution, a leaky ReLU; the distance is the mean over layers of the squared
-    difference of unit-length feature vectors. Random features separate textures nearly as trained
-    ones do (Ulyanov et al. 2018; Zhang et al. 2018 measure random networks too).
+    A layer is a 3×3 convolution of stride 2 and a leaky ReLU; the distance is the mean over layers
+    of the squared difference of unit-length feature vectors. Random networks judge less well than
+    trained ones (Zhang et al. 2018), but see edges and textures that a squared error forgives.
 
     Args:
-        channels: of the layers; each but the first halves the side.
+        channels: of the layers; each halves the side.
         seed: of the weights.
     """
 
@@ -92,13 +92,15 @@ class RandomFeatureDistance(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            layers = [nn.Conv2d(3, channels[0], 3, padding=1)]
-            for inputs, outputs in pairwise(channels):
-                layers.append(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1))
+            layers = [
+                nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
+                for inputs, outputs in pairwise((3, *channels))
+            ]
             for layer in layers:
                 nn.init.orthogonal_(layer.weight, gain=2**0.5)
                 nn.init.normal_(layer.bias, std=0.1)  # pyright: ignore[reportArgumentType]
-        self.layers = Frozen(nn.ModuleList(layers))
+        # Channels last: half the time on a CPU.
+        self.layers = Frozen(nn.ModuleList(layers)).to(memory_format=torch.channels_last)
 
     def forward(self, rec: Tensor, target: Tensor) -> Tensor:
         """(B, 3, H, W) twice -> scalar."""

@@ -25,7 +25,9 @@ def register_run(stages: Sequence[Stage], weights: Path, name: str) -> str:
     """Register the exported weights of the last stage; returns `tokenizer@name`."""
     last = stages[-1].config
     registration = Registration(config=last["model"], weights=weights, trained=last)
-    return register_variant(_entry(stages), name, registration)
+    full_name = register_variant(_entry(stages), name, registration)
+    tokenizer_entries.cache_clear()  # so that this process finds it too
+    return full_name
 
 
 def _entry(stages: Sequence[Stage]) -> TokenizerEntry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from .loop import Trainer
 from .presets import recipe_module
 from .run_plan import Stage
 from .settings import TrainingSettings
+from .tokenizer_terms import TokenizerTerms, sections
 
 _LOG = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
@@ -47,17 +48,21 @@ def train(
         The last stage's weights.
 
     Raises:
-        UsageError: the folder holds a run already, or one with another configuration.
+        UsageError: a stage is not configured right (which is told before the first one is
+            trained), or the folder holds a run already, or one with another configuration.
         NonFiniteLoss: a loss was not finite.
     """
+    for place, stage in enumerate(stages):
+        _check(stage, {earlier.name for earlier in stages[:place]})
+        folder = stage_folder(output, stage, stages)
+        if not resume and (folder / "checkpoints" / "latest.json").exists():
+            message = f"{folder} holds a run already. Add --resume to go on, or choose another."
+            raise UsageError(message)
     parallel.join(device)
     for stage in stages:
         folder = stage_folder(output, stage, stages)
         settings = read_fields(TrainingSettings, stage.config["settings"], f"{stage.name}.settings")
         config = {**stage.config, "settings": asdict(settings)}
-        if not resume and (folder / "checkpoints" / "latest.json").exists():
-            message = f"{folder} holds a run already. Add --resume to go on, or choose another."
-            raise UsageError(message)
         if resume and _finished(folder, config):
             _LOG.info("%s is finished", folder)
             continue
@@ -78,6 +83,23 @@ def train(
             write_json(folder / _SUMMARY, _summary(stage, config, trainer))
         parallel.wait_for_all()
     return stage_folder(output, stages[-1], stages) / WEIGHTS
+
+
+def _check(stage: Stage, earlier: Set[str]) -> None:
+    """Refuse what a stage would only meet when its turn has come, hours later."""
+    read_fields(TrainingSettings, stage.config["settings"], f"{stage.name}.settings")
+    if not hasattr(recipe_module(stage.recipe), "make"):
+        return
+    terms = read_fields(TokenizerTerms, sections(stage.config), stage.name)
+    needed = {terms.start.stage if terms.start is not None else None}
+    if terms.alignment is not None:
+        needed.add(terms.alignment.teacher.stage)
+    if unknown := sorted(needed - {None} - earlier):
+        message = (
+            f"{stage.name} needs {', '.join(unknown)}, which is no earlier stage of this run; "
+            f"those are: {', '.join(sorted(earlier)) or 'none'}"
+        )
+        raise UsageError(message)
 
 
 def _finished(folder: Path, config: dict[str, Any]) -> bool:

@@ -7,6 +7,8 @@ be written as `{epochs: 3}` where `data.epoch_images` says how many images an ep
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ _ALONE = "stands alone"
 """Marks a stage that shares nothing with the others; no term of a file can have a blank."""
 _NAME = "train"
 """Of the only stage where a file names none."""
+_STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,12 @@ def read_stages(path: Path, change: Mapping[str, Any] | None = None) -> tuple[St
         raise UsageError(message)
     found = []
     for name, each in stages.items():
+        if not _STAGE_NAME.fullmatch(str(name)) or not isinstance(each, Mapping | None):
+            message = (
+                f"{path}: {STAGES} must hold mappings by names of letters, digits, '.', '_' and "
+                f"'-' (a stage is a folder of the run), not {name!r}: {each!r}"
+            )
+            raise UsageError(message)
         own = dict(each or {})
         below = {} if own.pop(_ALONE, False) else whole
         found.append(Stage(str(name), _resolved(_overlaid(below, own), f"{path}: {name}")))
@@ -79,11 +88,21 @@ def _resolved(config: dict[str, Any], where: str) -> dict[str, Any]:
         raise UsageError(message)
     data = config.get("data")
     images = data.get("epoch_images") if isinstance(data, Mapping) else None
-    per_step = None
+    per_epoch = None
     if isinstance(data, Mapping) and images:
-        batches = config["settings"].get("batches_per_step", 1)
-        per_step = images / (data.get("batch_size", 1) * batches)
-    resolved = _with_steps(config, per_step, where)
+        counts = (
+            images,
+            data.get("batch_size", 1),
+            config["settings"].get("batches_per_step", 1),
+        )
+        if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in counts):
+            message = (
+                f"{where}: epoch_images, batch_size and batches_per_step must be whole numbers "
+                f"of at least 1, not {', '.join(map(repr, counts))}"
+            )
+            raise UsageError(message)
+        per_epoch = images / (counts[1] * counts[2])
+    resolved = _with_steps(config, per_epoch, where)
     assert isinstance(resolved, dict)
     return resolved
 
@@ -102,7 +121,8 @@ def _steps(epochs: Any, per_epoch: float | None, where: str) -> int:
     if per_epoch is None:
         message = f"{where} is given in epochs: say under data.epoch_images how long one is"
         raise UsageError(message)
-    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or epochs < 0:
+    number = isinstance(epochs, int | float) and not isinstance(epochs, bool)
+    if not number or not math.isfinite(epochs) or epochs < 0:
         message = f"{where}: epochs must be a number of at least 0, not {epochs!r}"
         raise UsageError(message)
     # Whole steps of an epoch only: the last, smaller batch is left out.

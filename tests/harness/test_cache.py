@@ -88,7 +88,7 @@ def test_every_place_in_the_cache_that_the_code_names_has_a_kind():
     for folder in ("harness", "tasks", "tokenizers", "baselines", "leaderboard"):
         for source in (package / folder).rglob("*.py"):
             text = source.read_text(encoding="utf-8")
-            named |= set(re.findall(r'cache(?:_root\(\))? / "([^"]+)"', text))
+            named |= set(re.findall(r'(?:cache_root\(\)|folder=cache) / "([^"]+)"', text))
             if re.search(r"cache_root\(\) / _FILE\b", text):
                 named |= set(re.findall(r'^_FILE = "([^"]+)"', text, re.MULTILINE))
     assert named == (set(KINDS) - set(cache_module._FILES)) | set(cache_module._FILES.values())

@@ -61,6 +61,8 @@ def test_the_published_shape_has_five_heads_of_324_logits_and_384_channels() -> 
     with torch.no_grad():
         logits = made(images(1, 256), generator())
     assert logits.shape == (1, 5 * 18 * 18)
+    assert made.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert made.deviation.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
     state = made.state_dict()
     assert {key.split(".")[0] for key in state} == {"heads"}
     assert state["heads.4.1.fn.0.weight"].shape == (384, 384, 9)

@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,24 +14,26 @@ import torch
 import yaml
 
 from medbench.harness.errors import UsageError
-from medbench.harness.training.codebooks import kmeans
-from medbench.harness.training.presets import PRESETS, read_config
-from medbench.harness.training.reconstruction import (
-    ReconstructionPlan,
-    ReconstructionRecipe,
-    structure_loss,
-)
+from medbench.harness.training.config_terms import read_fields
+from medbench.harness.training.presets import presets
 from medbench.harness.training.settings import TrainingSettings
+from medbench.harness.training.tokenizer_recipe import TokenizerRecipe
+from medbench.harness.training.tokenizer_terms import TokenizerTerms, sections
 from medbench.tokenizers.catalogue import TINY_CONFIG
 from medbench.tokenizers.meditok_config import MedITokConfig
+from medbench.tokenizers.meditok_model import MedITokModel
 from medbench.tokenizers.meditok_recipe import build
 
-SETTINGS = TrainingSettings(steps=8, learning_rate=1e-3)
+SETTINGS: dict[str, Any] = {"steps": 8, "optimiser": {"learning_rate": 1e-3}}
 
 
-def small_config() -> dict:
-    """The shipped preset with everything made small."""
-    config = dict(read_config(PRESETS["meditok-tiny"].config))
+def stage_of(preset: str, name: str) -> dict[str, Any]:
+    return next(dict(s.config) for s in presets()[preset].stages() if s.name == name)
+
+
+def small_config() -> dict[str, Any]:
+    """The first stage of the shipped preset, without a teacher and with everything made small."""
+    config = stage_of("tiny", "stage1")
     sizes = {
         "stem_width": 8,
         "stage_dims": [8, 8, 16],
@@ -42,118 +44,102 @@ def small_config() -> dict:
     }
     variant = {**config["model"]["variant"], **sizes}
     books = {"embed_dim": 16, "vocab_size": 256, "vocab_width": 16, "num_codebooks": 2}
-    config["model"] = {**config["model"], **books, "variant": variant}
-    config["plan"] = {
-        **config["plan"],
+    source = {
+        **config["data"]["source"],
         "pools": [{"source": "textures", "count": 4, "seed": 0, "size": 64}],
         "shares": [1.0],
-        "crop": 32,
-        "batch_size": 8,
-        "whole": 64,
-        "whole_from": 6,
-        "quantise_from": 2,
-        "revive_until": 8,
-        "revive_every": 1,
     }
-    return config
+    return {
+        "recipe": "meditok",
+        "model": {**config["model"], **books, "variant": variant},
+        "settings": SETTINGS,
+        "data": {
+            "source": source,
+            "side": 32,
+            "batch_size": 8,
+            "whole_side": 64,
+            "whole_from": 6,
+            "whole_batch": 2,
+        },
+        "codebooks": {
+            "quantise_from": 2,
+            "kmeans_batches": 32,
+            "revive_until": 8,
+            "revive_every": 1,
+        },
+        "pixels": config["pixels"],
+    }
+
+
+def make(tmp_path: Path, **change: Any) -> TokenizerRecipe:
+    config = {**small_config(), **change}
+    settings = read_fields(TrainingSettings, config["settings"], "settings")
+    return build(config, settings, tmp_path)
 
 
 @pytest.fixture
-def recipe(tmp_path) -> ReconstructionRecipe:
-    return build(small_config(), SETTINGS, tmp_path)
+def recipe(tmp_path) -> TokenizerRecipe:
+    return make(tmp_path)
+
+
+def network(recipe: TokenizerRecipe) -> MedITokModel:
+    core = recipe.trainable.network
+    assert isinstance(core, MedITokModel)
+    return core
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_kmeans_finds_well_separated_directions() -> None:
-    centres = torch.nn.functional.normalize(torch.randn(6, 8, generator=generator(1)), dim=1)
-    noise = 0.02 * torch.randn(6, 200, 8, generator=generator(2))
-    vectors = torch.nn.functional.normalize(centres[:, None] + noise, dim=-1).flatten(0, 1)
-    # More centres than groups, so that every group has one whatever the start.
-    found = kmeans(vectors, 40, generator(), spherical=True)
-    assert torch.allclose(found.norm(dim=1), torch.ones(40), atol=1e-5)
-    assert ((centres @ found.T).amax(dim=1) > 0.995).all()
-
-
-def test_kmeans_with_fewer_vectors_than_centres_repeats_them() -> None:
-    vectors = torch.eye(4)
-    found = kmeans(vectors, 10, generator(), spherical=True)
-    assert found.shape == (10, 4)
-    assert ((found @ vectors.T).amax(dim=1) > 0.999).all()
-
-
-def test_kmeans_quantises_better_than_random_vectors() -> None:
-    vectors = torch.nn.functional.normalize(torch.randn(3000, 4, generator=generator()), dim=1)
-    found = kmeans(vectors, 64, generator(), spherical=True)
-    picked = vectors[torch.randperm(3000, generator=generator())[:64]]
-    assert (vectors @ found.T).amax(1).mean() > (vectors @ picked.T).amax(1).mean() + 0.005
-
-
-def ssim_by_hand(first: np.ndarray, second: np.ndarray) -> float:
-    """SSIM of two channels in [-1, 1] over 8x8 windows at stride 4, written out."""
-    values = []
-    for top in range(0, first.shape[0] - 7, 4):
-        for left in range(0, first.shape[1] - 7, 4):
-            a = first[top : top + 8, left : left + 8].astype(np.float64)
-            b = second[top : top + 8, left : left + 8].astype(np.float64)
-            covariance = ((a - a.mean()) * (b - b.mean())).mean()
-            c1, c2 = 0.02**2, 0.06**2
-            bright = (2 * a.mean() * b.mean() + c1) / (a.mean() ** 2 + b.mean() ** 2 + c1)
-            values.append(bright * (2 * covariance + c2) / (a.var() + b.var() + c2))
-    return float(np.mean(values))
-
-
-def test_structure_loss_is_one_minus_ssim_over_three_scales() -> None:
-    first = torch.rand(2, 3, 40, 48, generator=generator()) * 2 - 1
-    second = 0.7 * first + 0.3 * torch.randn(2, 3, 40, 48, generator=generator(1))
-    expected = []
-    for scale in (1, 2, 4):
-        a, b = (torch.nn.functional.avg_pool2d(x, scale).numpy() for x in (first, second))
-        pairs = zip(a.reshape(6, *a.shape[2:]), b.reshape(6, *b.shape[2:]), strict=True)
-        expected.append(1 - np.mean([ssim_by_hand(x, y) for x, y in pairs]))
-    assert float(structure_loss(first, second)) == pytest.approx(np.mean(expected), abs=1e-4)
-    assert float(structure_loss(first, first)) == pytest.approx(0, abs=1e-6)
+def losses(recipe: TokenizerRecipe, step: int):
+    return recipe.losses(step, next(recipe.batches(step)), generator())
 
 
 def test_a_batch_passes_unquantised_first_and_quantised_later(recipe) -> None:
-    warm = recipe.losses(0, generator())
+    warm = losses(recipe, 0)
     assert "vq" not in warm.terms
+    assert "live_codes" not in warm.readings
     recipe.before_step(2)
-    later = recipe.losses(2, generator())
+    later = losses(recipe, 2)
     assert later.terms["vq"] > 0
+    assert 0 < later.readings["live_codes"] <= 1
     assert torch.isfinite(torch.stack(list(later.terms.values()))).all()
 
 
-def test_colour_counts_from_its_step_on_and_not_in_grey_errors(recipe, monkeypatch) -> None:
-    images = torch.rand(2, 3, 32, 32, generator=generator()) - 0.5
-    monkeypatch.setattr(recipe, "_images", lambda *_: images)
-    recipe.plan = replace(recipe.plan, chroma_from=1)
-    terms = {}
-    for name, change in (("grey", torch.full_like(images, 0.2)), ("red", torch.zeros_like(images))):
-        change[:, 0] = 0.2
-        output = replace(recipe.model(images, quantise=False), rec=images + change)
-        monkeypatch.setattr(recipe.model, "forward", lambda *_, given=output, **__: given)
-        assert recipe.losses(0, generator()).terms["chroma"] == 0
-        terms[name] = float(recipe.losses(1, generator()).terms["chroma"])
-        monkeypatch.undo()
-        monkeypatch.setattr(recipe, "_images", lambda *_: images)
-    assert terms["grey"] == pytest.approx(recipe.plan.chroma * np.log(1e-4), rel=1e-3)
-    # An error of 0.2 in one channel is 0.2 * (2, -1, -1) / 3 beside its mean.
-    expected = recipe.plan.chroma * np.log(0.04 * 6 / 27 + 1e-4)
-    assert terms["red"] == pytest.approx(expected, rel=1e-3)
+def test_the_psnr_of_the_curve_is_that_of_the_pass(recipe) -> None:
+    batch = next(recipe.batches(0))
+    found = recipe.losses(0, batch, generator()).readings["psnr"]
+    recipe.model.eval()
+    with torch.no_grad():
+        rec = recipe.trainable.reconstruct(
+            batch.images * 2 - 1, quantise=False, generator=generator()
+        ).images
+    squared = ((rec + 1) / 2 - batch.images).square().flatten(1).mean(dim=1)
+    torch.testing.assert_close(found, (-10 * squared.log10()).mean(), rtol=1e-3, atol=1e-3)
 
 
-def test_the_last_steps_see_as_many_pixels_in_whole_images(recipe, monkeypatch) -> None:
-    sides = []
-    forward = recipe.model.forward
-    monkeypatch.setattr(
-        recipe.model, "forward", lambda x, **k: (sides.append(tuple(x.shape)), forward(x, **k))[1]
-    )
-    recipe.losses(0, generator())
-    recipe.losses(6, generator())
-    assert sides == [(8, 3, 32, 32), (2, 3, 64, 64)]
+def test_the_entropy_term_appears_with_its_weight(tmp_path) -> None:
+    models = [{**small_config()["model"], "le": le, "e_temp": 0.01} for le in (0.5, 1.0)]
+    terms = [losses(make(tmp_path, model=model), 3).terms for model in models]
+    torch.testing.assert_close(terms[1]["entropy"], 2 * terms[0]["entropy"])
+    torch.testing.assert_close(terms[1]["vq"], terms[0]["vq"])
+    assert "entropy" not in losses(make(tmp_path), 3).terms
+
+
+def test_the_last_steps_see_whole_images(recipe) -> None:
+    shapes = [tuple(next(recipe.batches(step)).images.shape) for step in (0, 5, 6)]
+    assert shapes == [(8, 3, 32, 32), (8, 3, 32, 32), (2, 3, 64, 64)]
+
+
+def test_the_shipped_phases_of_both_stages_are_in_order() -> None:
+    for name in ("stage1", "stage2"):
+        config = stage_of("tiny", name)
+        terms = read_fields(TokenizerTerms, sections(config), name)
+        books, whole = terms.codebooks, terms.data.whole_from
+        assert whole is not None
+        assert books.quantise_from < books.revive_until < whole < config["settings"]["steps"]
+        assert (books.kmeans_batches > 0) is (name == "stage1")
 
 
 def test_initialised_codebooks_are_used_broadly(recipe) -> None:
@@ -164,51 +150,78 @@ def test_initialised_codebooks_are_used_broadly(recipe) -> None:
     assert after > before
 
 
-def used_codes(recipe: ReconstructionRecipe) -> float:
-    """Codes per book (of 128) that 1,024 crops of the recipe's own data use."""
+def used_codes(recipe: TokenizerRecipe) -> float:
+    """Codes per book (of 128) that 1,024 cells of the recipe's own data use."""
+    drawn = [recipe._source.sample(place, 32).image for place in range(256)]
     with torch.no_grad():
-        images = recipe._source.batch(256, 32, generator(9)) * 2 - 1
-        indices = recipe.model.encode_indices(images)
+        indices = network(recipe).encode_indices(torch.stack(drawn) * 2 - 1)
     return float(np.mean([len(book.unique()) for book in indices.transpose(0, 1)]))
 
 
 def test_dead_codes_restart_at_encoder_outputs_and_live_ones_stay(recipe) -> None:
     recipe.before_step(2)
-    recipe.losses(2, generator())
-    recipe.losses(3, generator())
+    losses(recipe, 2)
+    losses(recipe, 3)
     assert recipe.keeper is not None
-    before = [b.codebook.weight.detach().clone() for b in recipe.model.quantizer.books]
+    books = recipe.trainable.books()
+    before = [book.detach().clone() for book in books]
     usage = [share.clone() for share in recipe.keeper.usage]
     recipe.after_step(3, generator())
-    for book, old, used in zip(recipe.model.quantizer.books, before, usage, strict=True):
-        changed = (book.codebook.weight.detach() != old).any(dim=1)
+    for book, old, used in zip(books, before, usage, strict=True):
+        changed = (book.detach() != old).any(dim=1)
         assert 0 < changed.sum() <= (used == 0).sum()
         assert not changed[used > 0].any()
-        assert torch.allclose(book.codebook.weight[changed].norm(dim=1), torch.ones(()), atol=1e-5)
+        assert torch.allclose(book[changed].norm(dim=1), torch.ones(()), atol=1e-5)
 
 
-def test_the_shipped_plan_is_complete_and_its_phases_are_in_order() -> None:
-    config = read_config(PRESETS["meditok-tiny"].config)
-    plan = ReconstructionPlan.from_mapping(config["plan"])
-    steps = config["settings"]["steps"]
-    assert 0 < plan.quantise_from < plan.revive_until < plan.whole_from < steps
+def test_what_is_exported_are_the_networks_keys(recipe) -> None:
+    exported = recipe.export(recipe.model.state_dict())
+    assert list(exported) == list(network(recipe).state_dict())
 
 
-@pytest.mark.parametrize("change", [{"crops": 3}, {"shares": 5}])
-def test_a_plan_with_wrong_fields_is_refused(change) -> None:
-    with pytest.raises(UsageError, match="training plan"):
-        ReconstructionPlan.from_mapping({**small_config()["plan"], **change})
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"data": {"crops": 3}}, "data has unknown terms: crops"),
+        ({"data": {"batch_size": 3, "side": 32}}, "data lacks source"),
+        ({"plan": {}}, "unknown terms: plan"),
+        ({"pixels": {"l3": 1.0}}, "pixels has unknown terms: l3"),
+        ({"start": {}}, "start must name either an earlier `stage` or a `weights` file"),
+        ({"start": {"stage": "a", "weights": "b"}}, "start must name either"),
+        ({"start": {"stage": "earlier"}}, "starts from earlier, but .* holds no checkpoint"),
+        ({"adversarial": {"kind": "spectral"}}, "spectral"),
+    ],
+)
+def test_a_configuration_with_wrong_sections_is_refused(change, said, tmp_path) -> None:
+    with pytest.raises(UsageError, match=said):
+        make(tmp_path, **change)
+
+
+def test_a_stage_can_start_from_exported_weights(recipe, tmp_path) -> None:
+    path = tmp_path / "weights.pt"
+    weights = {k: v + 0.5 for k, v in network(recipe).state_dict().items()}
+    # As upstream's trainer leaves them: the text side is no part of the network.
+    torch.save({**weights, "text_projection.weight": torch.zeros(3)}, path)
+    other = make(tmp_path, start={"weights": str(path)})
+    assert all(map(torch.equal, weights.values(), network(other).state_dict().values()))
+
+
+def test_recomputed_activations_change_no_gradient(recipe, tmp_path) -> None:
+    frugal = make(tmp_path, settings={**SETTINGS, "checkpoint_activations": True})
+    for each in (recipe, frugal):
+        torch.stack(list(losses(each, 0).terms.values())).sum().backward()
+    for ours, other in zip(recipe.model.parameters(), frugal.model.parameters(), strict=True):
+        assert (ours.grad is None) == (other.grad is None)
+        if ours.grad is not None:
+            torch.testing.assert_close(ours.grad, other.grad)
 
 
 RUNNER = """
 import sys
 from pathlib import Path
-import yaml
-from medbench.harness.training import cli
-config = yaml.safe_load(Path(sys.argv[1]).read_text())
-settings = cli.read_settings(config["settings"])
-recipe = "medbench.tokenizers.meditok_recipe:build"
-cli.run(recipe, config, settings, Path(sys.argv[2]), resume=True)
+from medbench.harness.training.run import train
+from medbench.harness.training.run_plan import read_stages
+train(read_stages(Path(sys.argv[1])), Path(sys.argv[2]), resume=True)
 """
 
 
@@ -217,7 +230,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(tmp_pat
     config = small_config()
     config["settings"] = {
         "steps": 120,
-        "learning_rate": 1e-3,
+        "optimiser": {"learning_rate": 1e-3},
         "ema_decay": 0.9,
         "checkpoint_seconds": 0.05,
         "threads": 1,
@@ -251,5 +264,8 @@ def wait_for_checkpoint(place: Path) -> None:
 
 
 def test_what_is_trained_is_the_network_that_the_catalogue_ships() -> None:
-    config = read_config(PRESETS["meditok-tiny"].config)
-    assert MedITokConfig.from_mapping(config["model"]) == MedITokConfig.from_mapping(TINY_CONFIG)
+    for stage in ("stage1", "stage2"):
+        config = stage_of("tiny", stage)
+        assert MedITokConfig.from_mapping(config["model"]) == MedITokConfig.from_mapping(
+            TINY_CONFIG
+        )

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from medbench.harness.metrics.classification import one_hot
 from medbench.harness.probing import design as design_module
-from medbench.harness.probing import standardise
+from medbench.harness.probing import logistic, standardise
 from medbench.harness.probing.logistic import fit_path, log_probabilities
 from medbench.harness.probing.standardise import fit_standardisation
 
@@ -109,3 +109,15 @@ def test_log_probabilities_hold_where_probabilities_round_to_zero_or_one():
     logits = np.array([[0.0, 900.0], [-900.0, 3.0]])
     np.testing.assert_allclose(log_probabilities(logits), [[-900, 0], [-903, 0]])
     np.testing.assert_allclose(log_probabilities(logits, multi_label=True), log_expit(logits))
+
+
+def test_classes_that_separate_perfectly_still_converge(rng, caplog, monkeypatch):
+    monkeypatch.setattr(logistic, "STEPS", 100)
+    latent = rng.normal(size=(400, 30))
+    mixing = rng.normal(size=(30, 380)) * np.exp(-np.arange(380) / 40)
+    features = np.maximum(latent @ mixing + 1, 0) + 0.01 * rng.normal(size=(400, 380))
+    labels = (latent[:, 0] > 0).astype(int)
+    standard = fit_standardisation(features)
+    found = fit_path(features, standard, one_hot(labels, 2), [10.0**-k for k in range(1, 9)])
+    assert not caplog.records
+    assert found[-1].objective < 1e-3

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from medbench.harness.errors import UsageError
 from medbench.harness.training import patch_discriminator
 from medbench.harness.training.adversarial import AdversarialGame, AdversarialTerms, build_game
+from medbench.harness.training.diff_augment import Changes, blurred
 
 BASE = {"kind": "linear", "augment": 0.0, "consistency": 0.0}
 
@@ -175,6 +176,27 @@ def test_consistency_compares_two_augmentations_and_teaches_both_judgements() ->
     found["consistency"].backward()
     for k in (0, 1):
         torch.testing.assert_close(seen[k].grad, -seen[k + 2].grad)
+
+
+def test_the_judged_are_blurred_and_the_strong_are_not() -> None:
+    seen = []
+
+    class Spy(Linear):
+        def forward(self, images: Tensor, generator: torch.Generator) -> Tensor:
+            seen.append(images)
+            return super().forward(images, generator)
+
+    terms = AdversarialTerms(kind="spy", augment=0.0, start_step=100, warmup_steps=40)
+    real, rec = noise(4, 3, 8, 8, seed=1), noise(4, 3, 8, 8, seed=2).requires_grad_()
+    game = AdversarialGame(Spy(), terms)
+    game.generator_term(rec, rec.sum(), rec, step=140, generator=generator())
+    game.discriminator_terms(real, rec, step=140, generator=generator())
+    source = generator()
+    draws = [Changes.draw(4, source, probability=p) for p in (0.0, 0.0, 1.0, 1.0)]
+    expected = [blurred(rec, 0.5), blurred(real, 0.5), blurred(rec, 0.5)]
+    expected += [draws[2].apply(real), draws[3].apply(rec)]
+    for ours, theirs in zip(seen, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_a_discriminator_learns_to_tell_noise_from_images() -> None:

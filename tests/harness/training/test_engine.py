@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -66,7 +68,7 @@ def test_an_engine_takes_up_the_optimiser_of_another(toy_recipe) -> None:
         step(one, first)
         one.optimiser.step()
     second.model.load_state_dict(first.model.state_dict())
-    other.load_state_dict(one.state_dict())
+    other.load_state_dict(copy.deepcopy(one.state_dict()))  # torch would share its tensors
     for engine, recipe in ((one, first), (other, second)):
         engine.optimiser.zero_grad()
         step(engine, recipe)

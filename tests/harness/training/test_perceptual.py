@@ -77,7 +77,7 @@ def lpips_of_torchmetrics(kind: str) -> nn.Module:
     return oracle.eval()
 
 
-@pytest.mark.parametrize("kind", ["alex", "vgg"])
+@pytest.mark.parametrize("kind", ["alex", pytest.param("vgg", marks=pytest.mark.slow)])
 def test_lpips_equals_that_of_torchmetrics_on_the_same_trunk(kind, trunk_file) -> None:
     terms = PerceptualTerms(kind=f"lpips-{kind}", weight=1.0, weights=str(trunk_file(kind)))
     made, oracle = build_perceptual(terms), lpips_of_torchmetrics(kind)

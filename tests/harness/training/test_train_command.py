@@ -1,25 +1,35 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import typer
 import yaml
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+import medbench
+from medbench.__main__ import invoke
 from medbench.harness.errors import UsageError
-from medbench.harness.training import cli, presets
-from medbench.harness.training.presets import PRESETS, Preset, find_preset, read_config
+from medbench.harness.tokenizer_registry import tokenizer_entries
+from medbench.harness.training import cli, journal
+from medbench.harness.training.checkpoint import load_latest
+from medbench.harness.training.loop import Trainer
 
-SMALL = {
+SMALL: dict[str, Any] = {
+    "recipe": "meditok",
     "model": {
+        "model": "vitamin_test",
+        "img_size": 64,
         "embed_dim": 16,
         "vocab_size": 256,
         "vocab_width": 16,
         "num_codebooks": 2,
+        "quant_proj": "attn",
         "variant": {
             "stem_width": 8,
             "stage_dims": [8, 8, 16],
@@ -32,108 +42,244 @@ SMALL = {
             "decoder_depths": [1, 1],
         },
     },
-    "settings": {"steps": 6, "learning_rate": 1e-3, "log_every": 2, "ema_decay": 0.9},
-    "plan": {
-        "pools": [{"source": "textures", "count": 4, "seed": 0, "size": 64}],
-        "shares": [1.0],
-        "crop": 32,
-        "batch_size": 2,
-        "whole": 64,
-        "whole_from": 5,
-        "quantise_from": 2,
-        "revive_until": 6,
-        "revive_every": 1,
-        "l1": 0.2,
-        "l2": 1.0,
-        "log_l2": 0.1,
-        "coarse": 0.05,
-        "chroma": 0.1,
-        "chroma_from": 3,
-        "structure": 0.3,
-        "augmentation": {
-            "natural_scale": 0.5,
-            "zoom": [0.5, 1.6],
-            "blend": 0.1,
-            "grey": 0.2,
-            "duotone": 0.3,
-            "shift": 0.5,
-            "invert": 0.1,
-            "gamma": 0.5,
-            "contrast": 0.5,
+    "settings": {
+        "steps": 6,
+        "optimiser": {"learning_rate": 1e-3},
+        "log_every": 2,
+        "ema_decay": 0.5,
+    },
+    "data": {
+        "source": {
+            "kind": "pools",
+            "pools": [{"source": "textures", "count": 4, "seed": 0, "size": 64}],
+            "shares": [1.0],
+            "augmentation": {
+                "natural_scale": 0.5,
+                "zoom": [0.5, 1.6],
+                "blend": 0.1,
+                "grey": 0.2,
+                "duotone": 0.3,
+                "shift": 0.5,
+                "invert": 0.1,
+                "gamma": 0.5,
+                "contrast": 0.5,
+            },
         },
+        "side": 32,
+        "batch_size": 2,
+    },
+    "codebooks": {"quantise_from": 2, "kmeans_batches": 2},
+    "pixels": {"structure": 0.3},
+}
+STILL = {"learning_rate": 1e-12, "weight_decay": 0.0}
+"""An optimiser that changes nothing of what half precision keeps."""
+STAGES = {
+    "first": {},
+    "second": {
+        "start": {"stage": "first"},
+        "settings": {"steps": 1, "ema_decay": 0.0, "optimiser": STILL},
+        "codebooks": {"quantise_from": 0, "kmeans_batches": 0},
     },
 }
 
 
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch) -> Path:
+    """A folder of its own, with weights and without `curve.png`, which takes longer than a run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDBENCH_WEIGHTS", str(tmp_path / "kept"))
+    monkeypatch.setattr(journal, "draw_curve", lambda *_, **__: b"")
+    return tmp_path
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(SMALL))
-    recipe = PRESETS["meditok-tiny"].recipe
-    monkeypatch.setitem(presets.PRESETS, "small", Preset(recipe, path, "for tests"))
+def run() -> Callable[..., Any]:
     app = typer.Typer()
-    app.command()(cli.train)
-    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+    cli.register(app)
+    return lambda *arguments: CliRunner().invoke(app, [*arguments, "--device", "cpu"])
 
 
-def test_a_run_ends_with_half_precision_weights_and_its_configuration(run, tmp_path) -> None:
-    place = tmp_path / "out"
-    result = run("small", "--output", str(place))
+@pytest.fixture
+def write(place) -> Callable[..., str]:
+    def write_file(name: str = "small", **change: Any) -> str:
+        path = place / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**SMALL, **change}, sort_keys=False))
+        return str(path)
+
+    return write_file
+
+
+def test_a_run_ends_with_half_precision_weights_its_configuration_and_a_summary(run, write):
+    result = run(write(), "--output", "out")
     assert result.exit_code == 0, result.output
-    weights = load_file(place / "weights.safetensors")
+    assert "weights: out/weights.safetensors" in result.output
+    weights = load_file("out/weights.safetensors")
     assert {str(value.dtype) for value in weights.values()} == {"torch.float16"}
-    config = json.loads((place / "config.json").read_text())
+    config = json.loads(Path("out/config.json").read_text())
     assert config["settings"]["steps"] == 6
-    assert len((place / "curve.jsonl").read_text().splitlines()) == 3
+    assert config["settings"]["optimiser"]["betas"] == [0.9, 0.95]
+    assert len(Path("out/curve.jsonl").read_text().splitlines()) == 3
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["steps"] == 6
+    assert summary["config"] == config
+    trained = {k: v for k, v in weights.items() if "vocab_usage" not in k}
+    assert summary["parameters"] == sum(value.numel() for value in trained.values())
 
 
-def test_a_folder_with_a_run_is_not_overwritten(run, tmp_path) -> None:
-    place = tmp_path / "out"
-    run("small", "--output", str(place))
-    result = run("small", "--output", str(place))
+def test_without_output_a_run_lies_below_runs_under_the_name_of_what_is_trained(run, write):
+    assert run(write("mine")).exit_code == 0
+    assert Path("runs/mine/weights.safetensors").exists()
+
+
+def test_a_folder_with_a_run_is_not_overwritten(run, write):
+    run(write(), "--output", "out")
+    before = Path("out/weights.safetensors").read_bytes()
+    result = run(write(), "--output", "out")
     assert isinstance(result.exception, UsageError)
     assert "--resume" in str(result.exception)
-    assert run("small", "--output", str(place), "--resume").exit_code == 0
+    assert Path("out/weights.safetensors").read_bytes() == before
 
 
-def test_a_dry_run_shows_the_whole_configuration_and_writes_nothing(run, tmp_path) -> None:
-    result = run("small", "--output", str(tmp_path / "out"), "--dry-run")
-    shown = json.loads(result.output)
-    assert shown["plan"]["crop"] == 32
-    assert shown["plan"]["structure"] > 0
-    assert shown["settings"]["betas"] == [0.9, 0.95]
-    assert not (tmp_path / "out").exists()
+def test_a_finished_run_is_resumed_by_doing_nothing(run, write, monkeypatch):
+    run(write(), "--output", "out")
+    monkeypatch.setattr(Trainer, "run", None)
+    assert run(write(), "--output", "out", "--resume").exit_code == 0
 
 
-def test_an_unknown_preset_is_answered_with_near_names() -> None:
-    with pytest.raises(UsageError, match="Did you mean: meditok-tiny"):
-        find_preset("meditok-tyni")
+def test_a_run_is_not_resumed_with_another_configuration(run, write):
+    run(write(), "--output", "out")
+    result = run(write(pixels={"l1": 0.5}), "--output", "out", "--resume")
+    assert isinstance(result.exception, UsageError)
+    assert "another configuration" in str(result.exception)
+
+
+def test_a_finished_stage_is_skipped_and_the_next_one_trained(run, write):
+    run(write(stages=STAGES), "--output", "out")
+    whole = Path("out/second/weights.safetensors").read_bytes()
+    first = Path("out/first/curve.jsonl").stat().st_mtime_ns
+    for path in sorted(Path("out/second").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    result = run(write(stages=STAGES), "--output", "out", "--resume")
+    assert result.exit_code == 0, result.output
+    assert Path("out/second/weights.safetensors").read_bytes() == whole
+    assert Path("out/first/curve.jsonl").stat().st_mtime_ns == first
+
+
+def test_the_second_stage_starts_from_the_running_mean_of_the_first(run, write):
+    result = run(write(stages=STAGES), "--output", "out")
+    assert result.exit_code == 0, result.output
+    assert "weights: out/second/weights.safetensors" in result.output
+    started = load_file("out/second/weights.safetensors")
+    first = load_latest(Path("out/first/checkpoints"))
+    assert first is not None
+    assert first.average is not None
+    last = {k.removeprefix("core."): v.half() for k, v in first.model.items()}
+    mean = {k.removeprefix("core."): v.half() for k, v in first.average.items()}
+    names = [name for name in started if "vocab_usage" not in name]
+    assert all(torch.equal(started[name], mean[name]) for name in names)
+    assert not all(torch.equal(started[name], last[name]) for name in names)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [("- 1", "must be a YAML mapping"), ("a: [", "cannot read"), ("plan: {}", "settings")],
+    ("second", "said"),
+    [
+        ({"settings": {"stops": 3}}, r"second\.settings has unknown terms: stops"),
+        ({"pixels": {"l9": 1.0}}, r"second\.pixels has unknown terms: l9"),
+        ({"recipe": "medtok"}, "unknown recipe 'medtok'"),
+        ({"start": {"stage": "frist"}}, "second needs frist, which is no earlier stage"),
+        ({"start": {"stage": "second"}}, "second needs second, .* those are: first"),
+    ],
 )
-def test_files_that_are_no_training_configuration_are_refused(tmp_path, text, message) -> None:
-    path = tmp_path / "c.yaml"
-    path.write_text(text)
-    with pytest.raises(UsageError, match=message):
-        read_config(path)
+def test_a_fault_of_a_later_stage_is_told_before_the_first_is_trained(run, write, second, said):
+    result = run(write(stages={"first": {}, "second": second}), "--output", "out")
+    assert isinstance(result.exception, UsageError)
+    with pytest.raises(UsageError, match=said):
+        raise result.exception
+    assert not Path("out").exists()
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [({"steps": 5}, "lack learning_rate"), ({"step": 5}, "unknown training settings: step")],
-)
-def test_wrong_settings_are_named(values, message) -> None:
-    with pytest.raises(UsageError, match=message):
-        cli.read_settings(values)
+def test_a_dry_run_shows_every_stage_and_writes_nothing(run, write):
+    result = run(write(stages=STAGES), "--output", "out", "--dry-run")
+    assert result.exit_code == 0
+    assert "first: recipe meditok" in result.output
+    assert "second: recipe meditok" in result.output
+    assert "starts from stage first" in result.output
+    assert not Path("out").exists()
 
 
-def test_listing_presets_needs_no_torch() -> None:
-    code = (
-        "import sys, medbench.harness.training.cli, medbench.harness.training.presets as p;"
-        "[p.read_config(each.config) for each in p.PRESETS.values()];"
-        "assert 'torch' not in sys.modules"
+def test_a_dry_run_as_json_is_the_whole_configuration(run, write):
+    shown = json.loads(run(write(stages=STAGES), "--dry-run", "--json").output)
+    assert list(shown) == ["first", "second"]
+    assert shown["first"] == SMALL
+    assert shown["second"]["settings"]["steps"] == 1
+    assert shown["second"]["settings"]["log_every"] == 2
+
+
+def test_a_dry_run_refuses_a_wrong_configuration(run, write):
+    result = run(write(settings={"steps": 5}), "--dry-run")
+    assert "train.settings lacks optimiser" in str(result.exception)
+
+
+def test_the_list_names_every_preset_with_its_summary(run):
+    lines = run("--list").output.splitlines()
+    assert any(line.split()[0] == "paper" and "as its paper trains it" in line for line in lines)
+    assert any(line.split()[0] == "vqgan-tiny" for line in lines)
+
+
+def test_nothing_to_train_is_told(run):
+    assert "medbench train --list" in str(run().exception)
+
+
+def test_a_registered_run_is_a_variant_like_any_other(run, write, capsys):
+    result = run(write(), "--output", "out", "--register", "mine")
+    assert result.exit_code == 0, result.output
+    assert "registered: meditok@mine" in result.output
+    ours = medbench.load_tokenizer("meditok@mine")
+    expected = medbench.load_tokenizer(
+        "meditok", config=SMALL["model"], weights="out/weights.safetensors"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    made = [each.decode(each.encode(images)) for each in (ours, expected)]
+    assert torch.equal(*made)
+    assert invoke(["list", "tokenizers"]) == 0
+    assert "meditok@mine" in capsys.readouterr().out
+
+
+@pytest.fixture(autouse=True)
+def registry():
+    tokenizer_entries.cache_clear()
+    yield
+    tokenizer_entries.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("tiny", "published"), ("taken", "registered already"), ("My Name", "cannot name a variant")],
+)
+def test_a_name_that_cannot_be_had_is_refused_before_anything_is_trained(
+    run, write, place, name, said
+):
+    (place / "kept" / "registered" / "meditok" / "taken").mkdir(parents=True)
+    result = run(write(), "--output", "out", "--register", name)
+    assert isinstance(result.exception, UsageError)
+    assert said in str(result.exception)
+    assert not Path("out").exists()
+
+
+def test_a_run_that_ends_with_no_tokenizer_cannot_be_registered(run):
+    result = run("teacher-micro", "--output", "out", "--register", "mine")
+    assert "--register needs a run that ends with a tokenizer, not with miniature" in str(
+        result.exception
+    )
+    assert not Path("out").exists()
+
+
+@pytest.mark.slow
+def test_the_smoke_preset_goes_through_every_part_of_the_trainer(run):
+    result = run("smoke", "--output", "out", "--register", "smoke")
+    assert result.exit_code == 0, result.output
+    lines = Path("out/stage2/curve.jsonl").read_text().splitlines()
+    terms = set().union(*(json.loads(line) for line in lines))
+    assert len(terms) > 5
+    made = medbench.load_tokenizer("meditok@smoke").encode(torch.rand(1, 3, 64, 64))
+    assert made.indices is not None

@@ -1,0 +1,131 @@
+"""A dry run of the published training shows the published numbers."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from medbench.harness.errors import UsageError
+from medbench.harness.training.outline import outline
+from medbench.harness.training.presets import presets
+from medbench.harness.training.run_plan import Stage
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, str]:
+    return {stage.name: outline(stage) for stage in presets()["paper"].stages()}
+
+
+def line(text: str, start: str) -> str:
+    (found,) = [each.strip() for each in text.splitlines() if each.strip().startswith(start)]
+    return found
+
+
+def test_the_network_has_the_parameters_of_the_published_file(shown, layout) -> None:
+    total = int(line(shown["stage1"], "network:").split()[1].replace(",", ""))
+    # The file also holds the use of each of 8 x 4096 codes; published are 696.68 M values.
+    assert round((total + 8 * 4096) / 1e6, 2) == 696.68
+    sizes = {"vocab_usage": 0, "": 0}
+    for key, shape in layout("meditok_simple_v1").items():
+        size = 1
+        for side in shape:
+            size *= side
+        sizes["vocab_usage" if "vocab_usage" in key else ""] += size
+    assert sizes[""] == total
+
+
+def test_lengths_are_three_and_two_epochs_of_whole_steps(shown) -> None:
+    assert "195,702 steps of 512 images (3 epochs of 33,400,000 images)" in shown["stage1"]
+    assert 195_702 == 3 * (33_400_000 // 512)
+    assert "9,374 steps of 512 images (2 epochs of 2,400,000 images)" in shown["stage2"]
+    assert 9_374 == 2 * (2_400_000 // 512)
+    assert "starts from" not in shown["stage1"]
+    assert "starts from stage stage1" in shown["stage2"]
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_optimisers_are_those_of_the_trainer(shown, stage) -> None:
+    model = line(shown[stage], "optimiser:")
+    assert "learning rate 0.0005, betas (0.9, 0.95), weight decay 0.02, epsilon 1e-06" in model
+    judge = line(shown[stage], "discriminator's optimiser:")
+    assert "learning rate 2e-05, betas (0.5, 0.9), weight decay 0.2, epsilon 1e-06" in judge
+    assert "gradient norm at most 10" in model
+    assert "gradient norm at most 10" in judge
+    assert "precision bf16" in shown[stage]
+
+
+@pytest.mark.parametrize(("stage", "per_epoch"), [("stage1", 65_234), ("stage2", 4_687)])
+def test_rates_rise_from_zero_over_their_warm_up_and_fall_to_a_tenth(
+    shown, stage, per_epoch
+) -> None:
+    lines = [s.strip() for s in shown[stage].splitlines() if "learning rate by step" in s]
+    for text, peak, warm_up in zip(lines, (5e-4, 2e-5), (0.01, 0.03), strict=True):
+        rates = [each.split(": ") for each in text.split("by step: ")[1].split(", ")]
+        steps = [int(step.replace(",", "")) for step, _ in rates]
+        values = [float(rate) for _, rate in rates]
+        assert steps[:2] == [0, round(warm_up * per_epoch)]
+        assert values[:2] == [0, peak]
+        assert values[-1] == pytest.approx(0.1 * peak)
+        # Halfway down half a cosine is the mean of both ends.
+        assert values[3] == pytest.approx(0.55 * peak, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("stage", "side", "weight"), [("stage1", "vision", 0.1), ("stage2", "text", 1.0)]
+)
+def test_losses_have_the_published_weights(shown, stage, side, weight) -> None:
+    text = shown[stage]
+    assert line(text, "pixels:").startswith(
+        "pixels: l1 0.2, l2 1.0, log_l2 0.0, coarse 0.0, chroma 0.0"
+    )
+    assert line(text, "pixels:").endswith("structure 0.0")
+    assert "kind lpips-vgg, weight 1.0" in line(text, "perceptual:")
+    judge = line(text, "adversarial:")
+    for said in (
+        "kind dino",
+        "weight 0.4",
+        "loss hinge",
+        "adaptive (0.015, 10000.0)",
+        "adaptive_root False",
+        "start_step 0",
+        "consistency 4.0",
+        "augment 1.0",
+    ):
+        assert said in judge
+    per_epoch = {"stage1": 65_234, "stage2": 4_687}[stage]
+    assert f"warmup_steps {round(0.03 * per_epoch)}" in judge
+    teacher = line(text, "alignment:")
+    assert f"biomedclip, frozen True), side {side}, weight {weight}, objective contrast" in teacher
+    assert "head linear, image_head projection" in teacher
+    assert line(text, "quantiser:") == "quantiser: weight 1, vq_beta 0.25, le 0.0, e_temp 0.01"
+
+
+def test_norms_biases_and_the_temperature_are_in_the_group_without_decay(shown) -> None:
+    sizes = {
+        decay: int(size.replace(",", ""))
+        for decay, size in re.findall(r"weight decay ([\d.]+): ([\d,]+) parameters", shown["stage1"])
+    }
+    assert set(sizes) == {"0.02", "0"}
+    assert sizes["0"] < 0.002 * sizes["0.02"]
+
+
+@pytest.mark.parametrize("name", [n for n in presets() if n not in {"paper", "script"}])
+def test_every_preset_has_an_outline(name) -> None:
+    if name.startswith("paper/") and name not in {"paper/s1-v", "paper/s1-i"}:
+        pytest.skip("the network of `paper`, with other data or another target")
+    for stage in presets()[name].stages():
+        text = outline(stage)
+        assert f"{stage.name}: recipe {stage.recipe}" in text
+        assert "learning rate by step: 0: " in text
+
+
+def test_a_stage_without_steps_or_with_an_unknown_section_is_refused() -> None:
+    (first, _) = presets()["paper"].stages()
+    for change, said in (
+        ({"settings": {}}, r"stage1\.settings lacks optimiser, steps"),
+        ({"plan": {}}, "unknown terms: plan"),
+        ({"pixels": None}, "pixels"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            outline(Stage("stage1", {**first.config, **change}))
