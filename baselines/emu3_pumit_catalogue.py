@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
+from ..harness.packaged import packaged_weights, tiny_variants
 from .emu3_config import OFFICIAL_CONFIG as EMU3_CONFIG
 from .emu3_config import Emu3Config
 from .pumit_config import OFFICIAL_CONFIG as PUMIT_CONFIG
 from .pumit_config import PUMITConfig
 
 _CARDS = Path(__file__).parent / "cards"
+_WEIGHTS = packaged_weights(Path(__file__).parent / "weights")
 
 EMU3_TINY_CONFIG: dict[str, Any] = EMU3_CONFIG | {
     "ch": 32,
@@ -50,11 +52,19 @@ EMU3_ENTRY = TokenizerEntry(
             ),
             bits_per_image=Emu3Config.from_mapping(EMU3_CONFIG).bits_per_image,
         ),
-    },
+    }
+    | tiny_variants(
+        "emu3-vq",
+        EMU3_TINY_CONFIG,
+        weights=_WEIGHTS,
+        bits_per_image=Emu3Config.from_mapping(EMU3_TINY_CONFIG).bits_per_image,
+        parameters="2.0 M",
+    ),
     aliases=("emu3vq",),
 )
 
 _PUMIT = PUMITConfig.from_mapping(PUMIT_CONFIG)
+_PUMIT_TINY = PUMITConfig.from_mapping(PUMIT_TINY_CONFIG)
 
 PUMIT_WEIGHTS = ManualFile(
     f"the checkpoint of the simple, soft tokenizer from {PUMIT_SOURCE}", licence="none is given"
@@ -74,7 +84,14 @@ PUMIT_ENTRY = TokenizerEntry(
             weights=PUMIT_WEIGHTS,
             bits_per_image=_PUMIT.soft_bits_per_image,
         ),
-    },
+    }
+    | tiny_variants(
+        "pumit",
+        PUMIT_TINY_CONFIG,
+        weights=_WEIGHTS,
+        bits_per_image=_PUMIT_TINY.soft_bits_per_image,
+        parameters="2.3 M",
+    ),
 )
 
 PUMIT_HARD_ENTRY = TokenizerEntry(
@@ -91,7 +108,14 @@ PUMIT_HARD_ENTRY = TokenizerEntry(
             weights=PUMIT_WEIGHTS,
             bits_per_image=_PUMIT.hard_bits_per_image,
         ),
-    },
+    }
+    | tiny_variants(
+        "pumit",
+        PUMIT_TINY_CONFIG,
+        weights=_WEIGHTS,
+        bits_per_image=_PUMIT_TINY.hard_bits_per_image,
+        parameters="2.3 M",
+    ),
 )
 
 ENTRIES: tuple[TokenizerEntry, ...] = (EMU3_ENTRY, PUMIT_ENTRY, PUMIT_HARD_ENTRY)

@@ -57,9 +57,7 @@ class TrainableVQGAN(PlainTrainable[VQGANModel]):
         found = _quantizer(self.network)(z)
         rec = self.network.decode_latent(found.zq)
         indices = found.indices.reshape(-1, 1)
-        return Reconstruction(
-            rec, found.zq, code_vectors(z), indices, terms={"vq": found.vq_loss}
-        )
+        return Reconstruction(rec, found.zq, code_vectors(z), indices, terms={"vq": found.vq_loss})
 
 
 def _quantizer(network: VQGANModel) -> VectorQuantizer:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
+from ..harness.packaged import packaged_weights, tiny_variants
 from .taming_config import MedVAEConfig, VQGANConfig
 
 _CARDS = Path(__file__).parent / "cards"
+_WEIGHTS = packaged_weights(Path(__file__).parent / "weights")
 
 VQGAN_F8_CONFIG: dict[str, Any] = {
     "embed_dim": 4,
@@ -100,6 +102,13 @@ def _medvae_variant(
     )
 
 
+def _medvae_tiny(*, passes: int) -> dict[str, Variant]:
+    bits = MedVAEConfig.from_mapping(MEDVAE_TINY_CONFIG).bits_per_image(passes)
+    return tiny_variants(
+        "medvae", MEDVAE_TINY_CONFIG, weights=_WEIGHTS, bits_per_image=bits, parameters="1.8 M"
+    )
+
+
 ENTRIES: tuple[TokenizerEntry, ...] = (
     TokenizerEntry(
         name="vqgan",
@@ -121,7 +130,14 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
                 weights=ManualFile(VQGAN_SOURCES["imagenet-f16"]),
                 bits_per_image=VQGANConfig.from_mapping(VQGAN_F16_CONFIG).bits_per_image,
             ),
-        },
+        }
+        | tiny_variants(
+            "vqgan",
+            VQGAN_TINY_CONFIG,
+            weights=_WEIGHTS,
+            bits_per_image=VQGANConfig.from_mapping(VQGAN_TINY_CONFIG).bits_per_image,
+            parameters="1.9 M",
+        ),
     ),
     TokenizerEntry(
         name="medvae",
@@ -135,7 +151,8 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
             "4x-1c": _medvae_variant(MEDVAE_4_1_CONFIG, "vae_4x_1c_2D.ckpt", 221),
             "8x-4c": _medvae_variant(MEDVAE_8_4_CONFIG, "vae_8x_4c_2D.ckpt", 338),
             "4x-3c": _medvae_variant(MEDVAE_4_3_CONFIG, "vae_4x_3c_2D.ckpt", 224),
-        },
+        }
+        | _medvae_tiny(passes=1),
     ),
     TokenizerEntry(
         name="medvae-rgb",
@@ -147,6 +164,7 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
         variants={
             "official": _medvae_variant(MEDVAE_8_1_CONFIG, "vae_8x_1c_2D.ckpt", 335, passes=3),
             "4x-1c": _medvae_variant(MEDVAE_4_1_CONFIG, "vae_4x_1c_2D.ckpt", 221, passes=3),
-        },
+        }
+        | _medvae_tiny(passes=3),
     ),
 )

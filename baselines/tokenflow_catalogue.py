@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..harness.entries import HubFile, TokenizerEntry, Variant
+from ..harness.packaged import packaged_weights, tiny_variants
 from .tokenflow_config import TokenFlowConfig
 
 OFFICIAL_CONFIG: dict[str, Any] = {
@@ -69,7 +70,14 @@ ENTRY = TokenizerEntry(
             ),
             bits_per_image=TokenFlowConfig.from_mapping(OFFICIAL_CONFIG).bits_per_image,
         ),
-    },
+    }
+    | tiny_variants(
+        "tokenflow",
+        TOKENFLOW_TINY_CONFIG,
+        weights=packaged_weights(Path(__file__).parent / "weights"),
+        bits_per_image=TokenFlowConfig.from_mapping(TOKENFLOW_TINY_CONFIG).bits_per_image,
+        parameters="2.0 M",
+    ),
 )
 
 ENTRIES: tuple[TokenizerEntry, ...] = (ENTRY,)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..harness.entries import HubFile, ManualFile, TokenizerEntry, Variant
+from ..harness.packaged import packaged_weights, tiny_variants
 from ..tokenizers.catalogue import CAUSAL, READINGS
 from ..tokenizers.catalogue import OFFICIAL_CONFIG as _MEDITOK_CONFIG
 from ..tokenizers.catalogue import TINY_CONFIG as _MEDITOK_TINY_CONFIG
@@ -49,7 +50,14 @@ ENTRY = TokenizerEntry(
             ),
             bits_per_image=_BITS,
         ),
-    },
+    }
+    | tiny_variants(
+        "unitok",
+        UNITOK_TINY_CONFIG,
+        weights=packaged_weights(Path(__file__).parent / "weights"),
+        bits_per_image=MedITokConfig.from_mapping(UNITOK_TINY_CONFIG).bits_per_image,
+        parameters="2.0 M",
+    ),
 )
 
 ENTRIES: tuple[TokenizerEntry, ...] = (ENTRY,)

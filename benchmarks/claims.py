@@ -58,14 +58,14 @@ UNNAMED = {
     "ct": "lung_b",
     "dermoscopy": "vignette",
     "endoscopy": "fold_frequency",
-    "fundus": "tessellation",
+    "fundus": "pigment",
     "microscopy": "red_radius",
-    "mri": "head_b",
+    "mri": "gain",
     "pathology": "density",
     "ultrasound": "gland_depth",
     "xray": "heart",
 }
-"""A part of each image's state that no caption names; the probe tells its upper from its lower half."""
+"""A part of each image's state that no caption names: is it in the upper or the lower half?"""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def medsynth_images(split: str, per_modality: int) -> Images:
 
 
 def with_unnamed(pair: Pair) -> Pair:
-    """The same images, labelled by the half in which the unnamed value lies (of the training set)."""
+    """The same images, labelled by the half (of the training set) in which the value lies."""
 
     def halved(images: Images, middles: dict[str, float]) -> Images:
         rows = zip(images.values, images.groups, strict=True)
@@ -347,11 +347,11 @@ def page(found: dict[str, Any]) -> str:
 
 TEXT = """# The paper's claims in miniature
 
-`python benchmarks/claims.py train --seed N` for every seed, then `python benchmarks/claims.py measure`.
-All arms have equal steps and data; the values of seeds {seeds} stand beside each other. mAP is macro
-over the nine modalities of medsynth's test split; chance is {chance:.3f}. *Unnamed* is a part of each
-image's state that no caption names (chance 0.5). Sets after it are real or derived from real images
-that no tokenizer was trained on.
+`python benchmarks/claims.py train --seed N` for every seed, then `python benchmarks/claims.py
+measure`. All arms have equal steps and data; the values of seeds {seeds} stand beside each other.
+mAP is macro over the nine modalities of medsynth's test split; chance is {chance:.3f}. *Unnamed* is
+a part of each image's state that no caption names (chance 0.5). The sets after it are real or
+derived from real images; no tokenizer was trained on them.
 
 {table}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..harness.entries import HubFile, PackagedFile, TokenizerEntry, Variant
+from ..harness.entries import HubFile, TokenizerEntry, Variant
+from ..harness.packaged import packaged_weights, tiny_variants
 from .meditok_config import MedITokConfig
 
 CAUSAL = "causal"
@@ -45,16 +46,22 @@ TINY_CONFIG: dict[str, Any] = OFFICIAL_CONFIG | {
 }
 """2.0 M parameters; the codebooks, and so the bit rate, are those of the published network."""
 
-TINY_WEIGHTS = PackagedFile(
-    path=Path(__file__).parent / "weights" / "meditok_tiny.safetensors",
-    sha256="786773b9538530065d6fbe92f55ed6afe79071580ea8d8ec1750145be135d4a8",
-)
+_WEIGHTS = packaged_weights(Path(__file__).parent / "weights")
 
 OFFICIAL_WEIGHTS = HubFile(
     repository="massaki75/meditok",
     filename="meditok_simple_v1.pth",
     size_bytes=2_790_000_000,
 )
+
+
+def _tiny(name: str) -> dict[str, Variant]:
+    """What the bundled trainer made of `TINY_CONFIG`."""
+    bits = MedITokConfig.from_mapping(TINY_CONFIG).bits_per_image
+    return tiny_variants(
+        name, TINY_CONFIG, weights=_WEIGHTS, bits_per_image=bits, parameters="2.0 M"
+    )
+
 
 ENTRIES: tuple[TokenizerEntry, ...] = (
     TokenizerEntry(
@@ -65,13 +72,8 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
         readings=READINGS,
         card=Path(__file__).parent / "cards" / "meditok.yaml",
         summary="MedITok: 256 positions × 8 codebooks of 4096 codes, ViTamin encoder and decoder",
-        variants={
-            "tiny": Variant(
-                summary="2.0 M parameters, trained by the bundled trainer, ships with the package",
-                config=TINY_CONFIG,
-                weights=TINY_WEIGHTS,
-                bits_per_image=MedITokConfig.from_mapping(TINY_CONFIG).bits_per_image,
-            ),
+        variants=_tiny("meditok")
+        | {
             "official": Variant(
                 summary="the published network (697 M parameters) and weights",
                 config=OFFICIAL_CONFIG,
@@ -79,5 +81,18 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
                 bits_per_image=MedITokConfig.from_mapping(OFFICIAL_CONFIG).bits_per_image,
             ),
         },
+    ),
+    *(
+        TokenizerEntry(
+            name="meditok-s1",
+            target="medbench.tokenizers.meditok:build_stage1",
+            kind="discrete",
+            default_variant="tiny",
+            card=Path(__file__).parent / "cards" / "meditok.yaml",
+            summary="MedITok after its first stage, aligned with images only",
+            variants=variants,
+        )
+        for variants in [_tiny("meditok-s1")]
+        if variants
     ),
 )

@@ -135,9 +135,31 @@ def build(
         UsageError: configuration or checkpoint are wrong, or do not fit together.
         MissingPrerequisite: the variant's weights are not on this machine.
     """
-    name = f"meditok@{variant}"
-    known = ENTRIES[0].variants
-    checkpoint = checkpoint_of(ENTRIES[0], variant, weights, config=config)
+    return _build("meditok", variant, config, weights, device)
+
+
+def build_stage1(
+    *,
+    variant: str,
+    config: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | Path | str | None = None,
+    device: str = "cpu",
+) -> MedITok:
+    """A MedITok after its first stage; see `build`."""
+    return _build("meditok-s1", variant, config, weights, device)
+
+
+def _build(
+    tokenizer: str,
+    variant: str,
+    config: Mapping[str, Any] | None,
+    weights: Mapping[str, Tensor] | Path | str | None,
+    device: str,
+) -> MedITok:
+    entry = next(each for each in ENTRIES if each.name == tokenizer)
+    name = f"{tokenizer}@{variant}"
+    known = entry.variants
+    checkpoint = checkpoint_of(entry, variant, weights, config=config)
     if config is None:
         declared = known[variant].config if variant in known else None
         config = declared or _fitting_config(checkpoint.state, name=name)

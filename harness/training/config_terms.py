@@ -68,7 +68,7 @@ def _read(hint: Any, value: Any, where: str) -> Any:
         return value
     try:
         # As JSON, because there alone "strict" still takes a list for a tuple.
-        adapter: TypeAdapter[Any] = TypeAdapter(hint)
+        adapter: TypeAdapter[Any] = TypeAdapter(typing.cast("Any", hint))
         return adapter.validate_json(json.dumps(value, allow_nan=False), strict=True)
     except ValidationError as error:
         message = f"{where}: {error.errors()[0]['msg']}, not {value!r}"

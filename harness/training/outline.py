@@ -91,8 +91,10 @@ def _losses(config: Mapping[str, Any]) -> list[str]:
         return []
     terms = asdict(read_fields(TokenizerTerms, sections(config), "the configuration"))
     lines = ["losses:"]
-    for name in ("pixels", "codebooks", "perceptual", "adversarial", "alignment"):
-        lines.append(f"  {name}: {_words(terms[name]) if terms[name] is not None else 'none'}")
+    lines += [
+        f"  {name}: {_words(terms[name]) if terms[name] is not None else 'none'}"
+        for name in ("pixels", "codebooks", "perceptual", "adversarial", "alignment")
+    ]
     if method := config.get("method"):
         lines.append(f"  method: {_words(method)}")
     if model := config.get("model"):

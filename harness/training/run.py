@@ -91,15 +91,14 @@ def _check(stage: Stage, earlier: Set[str]) -> None:
     if not hasattr(recipe_module(stage.recipe), "make"):
         return
     terms = read_fields(TokenizerTerms, sections(stage.config), stage.name)
-    needed = {terms.start.stage if terms.start is not None else None}
-    if terms.alignment is not None:
-        needed.add(terms.alignment.teacher.stage)
-    if unknown := sorted(needed - {None} - earlier):
-        message = (
-            f"{stage.name} needs {', '.join(unknown)}, which is no earlier stage of this run; "
-            f"those are: {', '.join(sorted(earlier)) or 'none'}"
-        )
-        raise UsageError(message)
+    teacher = terms.alignment.teacher if terms.alignment is not None else None
+    for part in (terms.start, teacher):
+        if part is not None and part.stage is not None and part.stage not in earlier:
+            message = (
+                f"{stage.name} needs {part.stage}, which is no earlier stage of this run; those "
+                f"are: {', '.join(sorted(earlier)) or 'none'}"
+            )
+            raise UsageError(message)
 
 
 def _finished(folder: Path, config: dict[str, Any]) -> bool:

@@ -12,11 +12,11 @@ from ..checkpoint import read_checkpoint
 from ..errors import UsageError
 from ..locations import cache_root
 from ..weights import load_into
+from . import patch_discriminator
 from .adversarial import DiscriminatorFactory, build_game
 from .alignment import build_alignment
 from .checkpoint import load_latest
 from .config_terms import read_fields
-from . import patch_discriminator
 from .perceptual import build_perceptual
 from .settings import TrainingSettings
 from .sources.build import build_source

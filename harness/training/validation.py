@@ -90,9 +90,7 @@ class TokenizerValidation:
             self._originals = (pixels * 255).round().byte().permute(0, 2, 3, 1).numpy()
         return self._originals
 
-    def _scores(
-        self, originals: NDArray[np.uint8], made: NDArray[np.uint8]
-    ) -> dict[str, float]:
+    def _scores(self, originals: NDArray[np.uint8], made: NDArray[np.uint8]) -> dict[str, float]:
         groups = np.array(self._modalities)
         scores: dict[str, float] = {}
         for name, measure in (("psnr", psnr), ("ssim", ssim)):
@@ -104,7 +102,7 @@ class TokenizerValidation:
 
     def _picks(self) -> list[int]:
         """The first image of each modality."""
-        return sorted({name: place for place, name in reversed(list(enumerate(self._modalities)))}.values())
+        return sorted(self._modalities.index(name) for name in set(self._modalities))
 
 
 def sheet(

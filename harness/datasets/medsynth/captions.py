@@ -38,7 +38,7 @@ UNNAMED: dict[str, tuple[str, ...]] = {
     "endoscopy": ("frame", "text", "box", "warmth"),
     "fundus": ("notch", "pigment", "field_radius"),
     "microscopy": ("hue", "crowding", "red_radius", "precipitate"),
-    "mri": ("bias", "gain", "head_a", "frame"),
+    "mri": ("bias", "gain", "frame"),
     "pathology": ("hue", "nucleus", "fibre_angle"),
     "ultrasound": ("text", "shadows", "attenuation"),
     "xray": ("marker", "arms", "body_width", "breast"),

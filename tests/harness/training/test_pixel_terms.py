@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from medbench.harness.training.pixel_terms import PixelTerms, pixel_terms, structure_loss
 
-NONE = {name: 0.0 for name in ("l1", "l2", "log_l2", "coarse", "chroma", "structure")}
+NONE = dict.fromkeys(("l1", "l2", "log_l2", "coarse", "chroma", "structure"), 0.0)
 
 
 def generator(seed: int = 0) -> torch.Generator:

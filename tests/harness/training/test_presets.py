@@ -99,7 +99,7 @@ def test_rows_with_another_teacher_or_a_trained_one_say_so() -> None:
     assert "start" not in stage.config
 
 
-@pytest.mark.parametrize("first, second", [("t5-ii", "t5-iv"), ("t5-ix", "s1-ix")])
+@pytest.mark.parametrize(("first", "second"), [("t5-ii", "t5-iv"), ("t5-ix", "s1-ix")])
 def test_rows_that_the_paper_calls_equal_are(first, second) -> None:
     assert presets()[f"paper/{first}"].stages() == presets()[f"paper/{second}"].stages()
     assert presets()["paper/t5-ix"].stages() == presets()["paper"].stages()
