@@ -38,7 +38,7 @@ class TrainableEmu3(PlainTrainable[Emu3Model]):
         self._norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm3d)]
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The kernel that makes pixels."""
         return self.network.decoder.conv_out.weight
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..harness.errors import UsageError
 from ..harness.training import parallel
@@ -59,7 +59,7 @@ class TrainableMedVAE(PlainTrainable[MedVAEModel]):
         self.method = method
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The kernel that makes pixels."""
         return self.network.decoder.conv_out.weight
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
@@ -53,7 +53,7 @@ class TrainablePUMIT(PlainTrainable[PUMITModel]):
         self.method = method
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The kernel that makes pixels."""
         return self.network.decoder[-1].weight
 

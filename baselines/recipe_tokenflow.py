@@ -89,7 +89,7 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
         self._book = _join_halves(self.network.quantize)
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The kernel that makes pixels."""
         return self.network.decoder.conv_out.weight
 

@@ -9,14 +9,13 @@ from typing import Any
 from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
-from ..tokenizers import dino_discriminator
-from ..tokenizers.meditok_config import MedITokConfig
+from ..tokenizers import dino_discriminator, meditok_recipe
 from ..tokenizers.meditok_recipe import TrainableMedITok
 
 
 def make(config: Mapping[str, Any], *, seed: int) -> TrainableMedITok:
     """The network of a configuration's `model` (upstream's terms), from scratch."""
-    return TrainableMedITok(MedITokConfig.from_mapping(config["model"]), seed=seed, causal=False)
+    return meditok_recipe.make(config, seed=seed, causal=False)
 
 
 def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..harness.errors import UsageError
 from ..harness.training.settings import TrainingSettings
@@ -38,7 +38,7 @@ class TrainableVQGAN(PlainTrainable[VQGANModel]):
         super().__init__(from_scratch(lambda: VQGANModel(config), seed=seed))
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The kernel that makes pixels."""
         return self.network.decoder.conv_out.weight
 

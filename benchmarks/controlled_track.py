@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Member:
-    """A tokenizer of the track: its preset, its stage of that run, and its folder of the package."""
+    """A tokenizer of the track: its preset, the stage of that run, and its part of the package."""
 
     preset: str
     stage: str

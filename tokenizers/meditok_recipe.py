@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..harness.training import parallel
+from ..harness.training.config_terms import read_fields
 from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
 from . import dino_discriminator
-from .initialisation import build_from_scratch
+from .initialisation import Start, build_from_scratch
 from .meditok_config import DOWNSAMPLE, MedITokConfig
 
 
@@ -26,15 +27,18 @@ class TrainableMedITok:
         config: sizes.
         seed: of the starting weights.
         causal: whether the projections are masked.
+        start: of which kind the starting weights are.
     """
 
     spherical = True
 
-    def __init__(self, config: MedITokConfig, *, seed: int, causal: bool = True) -> None:
-        self.network = build_from_scratch(config, seed=seed, causal=causal)
+    def __init__(
+        self, config: MedITokConfig, *, seed: int, causal: bool = True, start: Start = "upstream"
+    ) -> None:
+        self.network = build_from_scratch(config, seed=seed, causal=causal, start=start)
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> torch.Tensor:
         """The kernel that makes pixels."""
         return self.network.decoder.up_conv4.conv2.weight
 
@@ -84,9 +88,19 @@ class TrainableMedITok:
             usage.div_(parallel.world_size())
 
 
-def make(config: Mapping[str, Any], *, seed: int) -> TrainableMedITok:
+@dataclass(frozen=True, slots=True)
+class MedITokMethod:
+    """What a configuration says under `method`."""
+
+    start: Start = "upstream"
+    """The kind of the starting weights; see `initialisation`."""
+
+
+def make(config: Mapping[str, Any], *, seed: int, causal: bool = True) -> TrainableMedITok:
     """The network of a configuration's `model` (upstream's terms), from scratch."""
-    return TrainableMedITok(MedITokConfig.from_mapping(config["model"]), seed=seed)
+    method = read_fields(MedITokMethod, config.get("method", {}), "method")
+    sizes = MedITokConfig.from_mapping(config["model"])
+    return TrainableMedITok(sizes, seed=seed, causal=causal, start=method.start)
 
 
 def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:

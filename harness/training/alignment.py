@@ -134,7 +134,8 @@ class Alignment(nn.Module):
         Args:
             features: (b, `feature_dims`).
             images: (b, 3, H, H) in [-1, 1]; what the `vision` side looks at.
-            texts: b captions; what the `text` side reads.
+            texts: b captions; what the `text` side reads. Images without one, on any process,
+                are left out of the comparison.
             logit_scale: logarithm of what multiplies the cosines.
 
         Returns:
@@ -142,7 +143,7 @@ class Alignment(nn.Module):
             `retrieval`, the share of images to which their own target is the nearest of all.
 
         Raises:
-            UsageError: an image has no caption, or there is no other image to take one from.
+            UsageError: there is no other image to take a target from.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.terms.teacher.frozen):
             targets = self._look(images, texts)
@@ -151,6 +152,10 @@ class Alignment(nn.Module):
             if self.image_head is not None:
                 features = self.image_head(features)
             targets = self.text_projection(self.text_fc_norm(targets.float()))
+            use = [self.terms.side == "vision" or bool(text) for text in texts]
+            rows = parallel.gather_rows(torch.tensor(use, device=features.device).float()) > 0
+            features = parallel.gather_rows(features)[rows]
+            targets = parallel.gather_rows(targets)[rows]
             loss, found = self._compare(features, targets, logit_scale.float().exp())
         return self.terms.weight * loss, {"retrieval": found}
 
@@ -158,9 +163,6 @@ class Alignment(nn.Module):
         """The teacher's embeddings of this process's images."""
         if self.terms.side == "vision":
             return self.teacher.embed_images(images)
-        if not all(texts):
-            message = f"{sum(not text for text in texts)} of {len(texts)} images have no caption"
-            raise UsageError(message)
         return self.teacher.embed_texts(texts)
 
     def _compare(self, features: Tensor, targets: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,13 +171,14 @@ class Alignment(nn.Module):
         Every process compares the images of all; the mean over the processes is the same value,
         and its gradient is that of one process with the whole batch.
         """
-        features, targets = parallel.gather_rows(features), parallel.gather_rows(targets)
         if self.terms.shuffle_pairs:
             if len(targets) == 1:
                 message = "shuffle_pairs needs batches of more than one image"
                 raise UsageError(message)
             # The order of a batch is random: the next image is any other.
             targets = targets.roll(1, dims=0)
+        if not len(targets):
+            return 0 * (features.sum() + targets.sum() + scale), scale.new_zeros(())
         found = retrieval(features, targets)
         if self.terms.objective == "cosine":
             return cosine_loss(features, targets), found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,13 @@ from . import parallel
 from .sources.source import ImageSource
 
 _LOG = logging.getLogger(__name__)
+
+
+def _outlive_sigterm(number: int) -> None:
+    """A scheduler asks the whole group to end: the run saves first, and needs its workers."""
+    del number
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
 
 _AHEAD = 2
 """Batches that each worker prepares ahead."""
@@ -85,6 +93,7 @@ class Feed:
             num_workers=self.workers,
             multiprocessing_context="spawn" if self.workers else None,
             prefetch_factor=_AHEAD if self.workers else None,
+            worker_init_fn=_outlive_sigterm,
             generator=torch.Generator(),  # else starting it would draw from the global one
         )
         refused = _Refused()

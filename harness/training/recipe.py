@@ -92,7 +92,7 @@ class Recipe(ABC):
         return Validation({})
 
     def state_dict(self) -> dict[str, Any]:
-        """What the recipe remembers from step to step: tensors, numbers, strings."""
+        """What the recipe remembers from step to step: copies of tensors, numbers, strings."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -14,7 +14,7 @@ from ..locations import cache_root
 from ..weights import load_into
 from . import patch_discriminator
 from .adversarial import DiscriminatorFactory, build_game
-from .alignment import build_alignment
+from .alignment import Alignable, build_alignment
 from .checkpoint import load_latest
 from .config_terms import read_fields
 from .perceptual import build_perceptual
@@ -80,7 +80,8 @@ def build_tokenizer_recipe(
         if not hasattr(trainable.network, "embedding_dims"):
             message = "this network has no contrastive head to align: leave out `alignment`"
             raise UsageError(message)
-        recipe.align(build_alignment(terms.alignment, trainable.network, work, seed=settings.seed))
+        network = cast(Alignable, trainable.network)
+        recipe.align(build_alignment(terms.alignment, network, work, seed=settings.seed))
     if terms.validation is not None:
         recipe.validation = TokenizerValidation(terms.validation)
     return recipe

@@ -195,12 +195,13 @@ class TokenizerRecipe(Recipe):
         if scale is None or found.tokens is None:
             message = "this network has no contrastive head to align with a teacher"
             raise UsageError(message)
-        if alignment.pools_latents:
-            features = found.latents.flatten(2).mean(dim=2)
-        else:
-            features = self.trainable.network.image_embedding(found.tokens)  # pyright: ignore[reportCallIssue]
+        latents, tokens = found.latents, found.tokens
         if step < alignment.terms.head_steps:
-            features = features.detach()
+            latents, tokens = latents.detach(), tokens.detach()
+        if alignment.pools_latents:
+            features = latents.flatten(2).mean(dim=2)
+        else:
+            features = self.trainable.network.image_embedding(tokens)  # pyright: ignore[reportCallIssue]
         return alignment(features, images=images, texts=batch.texts, logit_scale=scale)
 
     @torch.no_grad()

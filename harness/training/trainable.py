@@ -49,7 +49,7 @@ class Trainable(Protocol):
         ...
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> torch.Tensor:
         """The kernel that makes pixels; adversarial gradients are measured at it."""
         ...
 

@@ -47,13 +47,29 @@ SMALLER: dict[str, dict[str, Any]] = {
         },
     },
 }
+CHANGES = {
+    "zoom": [0.5, 1.6],
+    "natural_scale": 0.5,
+    **dict.fromkeys(("blend", "grey", "duotone", "invert"), 0.1),
+    **dict.fromkeys(("shift", "gamma", "contrast"), 0.4),
+}
+UNCHANGED = {
+    "zoom": [1.0, 1.0],
+    "natural_scale": 1.0,
+    "turns": False,
+    **dict.fromkeys(("blend", "grey", "duotone", "invert", "shift", "gamma", "contrast"), 0.0),
+}
+
+
+def textures(augmentation: Mapping[str, Any]) -> dict[str, Any]:
+    pools = [{"source": "textures", "count": 2, "seed": 0, "size": 64}]
+    return {"kind": "pools", "pools": pools, "shares": [1.0], "augmentation": augmentation}
+
+
 SHORT: dict[str, Any] = {
     "settings": {"steps": 40, "threads": 0, "ema_decay": 0.9, "optimiser": {"warmup_steps": 0}},
     "data": {
-        "source": {
-            "pools": [{"source": "textures", "count": 2, "seed": 0, "size": 64}],
-            "shares": [1.0],
-        },
+        "source": textures(CHANGES),
         "side": 32,
         "batch_size": 4,
         "whole_side": 64,
@@ -67,24 +83,7 @@ SHORT: dict[str, Any] = {
         "revive_every": 2,
     },
     "pixels": {"chroma_from": 0},
-    "validation": {
-        "source": {
-            "kind": "pools",
-            "dataset": None,
-            "augmentation": {
-                "natural_scale": 1.0,
-                "zoom": [1.0, 1.0],
-                "turns": False,
-                **dict.fromkeys(
-                    ("blend", "grey", "duotone", "shift", "invert", "gamma", "contrast"), 0.0
-                ),
-            },
-            "pools": [{"source": "textures", "count": 2, "seed": 0, "size": 64}],
-            "shares": [1.0],
-        },
-        "images": 3,
-        "side": 64,
-    },
+    "validation": {"source": textures(UNCHANGED), "images": 3, "side": 64},
 }
 
 
@@ -104,11 +103,15 @@ def overlay() -> Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]
 
 @pytest.fixture(scope="session")
 def small_config() -> Callable[[str], dict[str, Any]]:
-    """A preset by name with everything made small."""
+    """A preset by name, its last stage without a teacher and with everything made small."""
 
     def make(name: str) -> dict[str, Any]:
-        (stage,) = presets()[name].stages()
-        return overlaid(stage.config, {**SHORT, "model": SMALLER[name]})
+        *_, stage = presets()[name].stages()
+        sourceless = overlaid(
+            stage.config,
+            {"data": {"source": None}, "validation": {"source": None}, "alignment": None},
+        )
+        return overlaid(sourceless, {**SHORT, "model": SMALLER[name]})
 
     return make
 

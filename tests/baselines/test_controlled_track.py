@@ -24,11 +24,11 @@ TINY = {
     "tokenflow-tiny": tokenflow_catalogue.TOKENFLOW_TINY_CONFIG,
     "unitok-tiny": unitok.UNITOK_TINY_CONFIG,
 }
-OWN = {"recipe", "model", "method"}
+OWN = {"recipe", "model", "method", "alignment"}
 
 
 def config_of(name: str) -> dict:
-    (stage,) = presets()[name].stages()
+    *_, stage = presets()[name].stages()
     return dict(stage.config)
 
 

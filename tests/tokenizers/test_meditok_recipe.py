@@ -45,9 +45,15 @@ def small_config() -> dict[str, Any]:
     variant = {**config["model"]["variant"], **sizes}
     books = {"embed_dim": 16, "vocab_size": 256, "vocab_width": 16, "num_codebooks": 2}
     source = {
-        **config["data"]["source"],
+        "kind": "pools",
         "pools": [{"source": "textures", "count": 4, "seed": 0, "size": 64}],
         "shares": [1.0],
+        "augmentation": {
+            "natural_scale": 0.5,
+            "zoom": [0.5, 1.6],
+            **dict.fromkeys(("blend", "grey", "duotone", "invert"), 0.1),
+            **dict.fromkeys(("shift", "gamma", "contrast"), 0.4),
+        },
     }
     return {
         "recipe": "meditok",
