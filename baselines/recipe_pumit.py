@@ -55,7 +55,8 @@ class TrainablePUMIT(PlainTrainable[PUMITModel]):
     @property
     def last_layer(self) -> Tensor:
         """The kernel that makes pixels."""
-        return self.network.decoder[-1].weight
+        last: Any = self.network.decoder[-1]
+        return last.weight
 
     def reconstruct(
         self, images: Tensor, *, quantise: bool, generator: torch.Generator

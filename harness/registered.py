@@ -32,11 +32,13 @@ class Registration:
     Attributes:
         config: of the network, in upstream's terms.
         weights: the file, which is copied.
+        bits_per_image: nominal, at the tokenizer's own resolution.
         trained: the configuration of its training, for the record.
     """
 
     config: Mapping[str, Any]
     weights: Path
+    bits_per_image: float | None
     trained: Mapping[str, Any]
 
 
@@ -104,7 +106,7 @@ def register_variant(entry: TokenizerEntry, name: str, registration: Registratio
         kept = {
             "config": dict(registration.config),
             "sha256": file_sha256(making / _WEIGHTS),
-            "bits_per_image": None,
+            "bits_per_image": registration.bits_per_image,
             "trained": dict(registration.trained),
         }
         write_json(making / _VARIANT, kept)

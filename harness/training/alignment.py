@@ -141,9 +141,6 @@ class Alignment(nn.Module):
         Returns:
             The loss, whose mean over the processes is that of the whole batch, and readings:
             `retrieval`, the share of images to which their own target is the nearest of all.
-
-        Raises:
-            UsageError: there is no other image to take a target from.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.terms.teacher.frozen):
             targets = self._look(images, texts)
@@ -172,12 +169,9 @@ class Alignment(nn.Module):
         and its gradient is that of one process with the whole batch.
         """
         if self.terms.shuffle_pairs:
-            if len(targets) == 1:
-                message = "shuffle_pairs needs batches of more than one image"
-                raise UsageError(message)
             # The order of a batch is random: the next image is any other.
             targets = targets.roll(1, dims=0)
-        if not len(targets):
+        if not len(targets) or (self.terms.shuffle_pairs and len(targets) == 1):
             return 0 * (features.sum() + targets.sum() + scale), scale.new_zeros(())
         found = retrieval(features, targets)
         if self.terms.objective == "cosine":

@@ -39,7 +39,7 @@ def outline(stage: Stage) -> str:
         with torch.device("meta"):
             network = make(config, seed=0).network
         lines += _groups(network, settings.optimiser.weight_decay)
-    lines += _losses(config)
+        lines += _losses(config)
     return "\n".join([lines[0], *(f"  {line}" for line in lines[1:])])
 
 
@@ -87,8 +87,6 @@ def _losses(config: Mapping[str, Any]) -> list[str]:
     """The weights of the losses, with the defaults that the configuration leaves out."""
     from .tokenizer_terms import TokenizerTerms, sections
 
-    if "pixels" not in config:
-        return []
     terms = asdict(read_fields(TokenizerTerms, sections(config), "the configuration"))
     lines = ["losses:"]
     lines += [

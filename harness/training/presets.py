@@ -20,7 +20,7 @@ _CATALOGUES = (
     "medbench.baselines.training_catalogue",
     "medbench.harness.training.teachers.catalogue",
 )
-"""Torch-free modules with `RECIPES` and `PRESETS`."""
+"""Torch-free modules with `RECIPES` and `presets()`."""
 
 
 @dataclass(frozen=True, slots=True)

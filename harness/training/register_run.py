@@ -8,7 +8,7 @@ from pathlib import Path
 from ..entries import TokenizerEntry
 from ..errors import UsageError
 from ..registered import Registration, check_name, register_variant
-from ..tokenizer_registry import tokenizer_entries
+from ..tokenizer_registry import load_tokenizer, tokenizer_entries
 from .run_plan import Stage
 
 
@@ -24,7 +24,10 @@ def check_registration(stages: Sequence[Stage], name: str) -> None:
 def register_run(stages: Sequence[Stage], weights: Path, name: str) -> str:
     """Register the exported weights of the last stage; returns `tokenizer@name`."""
     last = stages[-1].config
-    registration = Registration(config=last["model"], weights=weights, trained=last)
+    info = load_tokenizer(_entry(stages).name, config=last["model"], weights=weights).info
+    registration = Registration(
+        config=last["model"], weights=weights, bits_per_image=info.bits_per_image, trained=last
+    )
     full_name = register_variant(_entry(stages), name, registration)
     tokenizer_entries.cache_clear()  # so that this process finds it too
     return full_name

@@ -173,8 +173,8 @@ def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     merged = dict(below)
     for name, value in above.items():
         old = merged.get(name)
-        if value is None and name in merged:
-            del merged[name]
+        if value is None:
+            merged.pop(name, None)
             continue
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             value = _overlaid(old, value)

@@ -20,10 +20,14 @@ from .config_terms import read_fields
 from .perceptual import build_perceptual
 from .settings import TrainingSettings
 from .sources.build import build_source
+from .sources.source import ImageSource
 from .tokenizer_recipe import TokenizerRecipe
 from .tokenizer_terms import Start, TokenizerTerms, sections
 from .trainable import Trainable
 from .validation import TokenizerValidation
+
+_LOOKED_AT = 64
+"""Images among which at least one must have a caption."""
 
 
 def build_tokenizer_recipe(
@@ -80,11 +84,23 @@ def build_tokenizer_recipe(
         if not hasattr(trainable.network, "embedding_dims"):
             message = "this network has no contrastive head to align: leave out `alignment`"
             raise UsageError(message)
+        if terms.alignment.side == "text":
+            _require_captions(source, terms.data.at(0)[1])
         network = cast(Alignable, trainable.network)
         recipe.align(build_alignment(terms.alignment, network, work, seed=settings.seed))
     if terms.validation is not None:
         recipe.validation = TokenizerValidation(terms.validation)
     return recipe
+
+
+def _require_captions(source: ImageSource, side: int) -> None:
+    """Refuse a source without texts before hours are spent on it."""
+    if not any(source.sample(place, side).text for place in range(_LOOKED_AT)):
+        message = (
+            f"none of the first {_LOOKED_AT} training images has a caption, which alignment with "
+            "texts needs: say `caption: caption` under data.source, or choose data that have them"
+        )
+        raise UsageError(message)
 
 
 def load_start(network: nn.Module, start: Start, work: Path) -> None:

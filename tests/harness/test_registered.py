@@ -37,7 +37,7 @@ def root(tmp_path, monkeypatch) -> Path:
 def registration(tmp_path) -> Registration:
     path = tmp_path / "made.safetensors"
     path.write_bytes(b"some weights")
-    return Registration({"size": 3}, path, {"settings": {"steps": 5}})
+    return Registration({"size": 3}, path, 24576.0, {"settings": {"steps": 5}})
 
 
 def test_a_registered_variant_is_a_copy_with_its_configuration_and_hash(root, registration) -> None:
@@ -85,7 +85,7 @@ def test_a_taken_name_is_refused_and_what_has_it_stays(root, registration) -> No
 def test_a_registration_that_fails_leaves_no_variant_and_can_be_repeated(
     root, registration, tmp_path
 ) -> None:
-    gone = Registration({}, tmp_path / "absent", {})
+    gone = Registration({}, tmp_path / "absent", None, {})
     with pytest.raises(UsageError, match="cannot register toy@mine"):
         register_variant(ENTRY, "mine", gone)
     assert registered_variants("toy") == {}

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from medbench.harness.entries import PackagedFile
 from medbench.harness.errors import MissingPrerequisite, UsageError
 from medbench.harness.protocol import ContinuousTokenizer, Encoding, Tokenizer
 from medbench.tokenizers import catalogue, meditok
@@ -169,7 +170,7 @@ def test_the_packaged_weights_are_used_for_the_tiny_variant(monkeypatch, weights
     path = tmp_path / "tiny.safetensors"
     save_file(dict(weights), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    packaged = replace(catalogue.TINY_WEIGHTS, path=path, sha256=digest)
+    packaged = PackagedFile(path=path, sha256=digest)
     entry = catalogue.ENTRIES[0]
     variants = {**entry.variants, "tiny": replace(entry.variants["tiny"], weights=packaged)}
     monkeypatch.setattr(meditok, "ENTRIES", (replace(entry, variants=variants),))

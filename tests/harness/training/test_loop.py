@@ -32,6 +32,7 @@ def settings(**changes: object) -> TrainingSettings:
         "ema_decay": 0.9,
         "checkpoint_seconds": 0.0,
         "log_every": 5,
+        "threads": 1,  # one process of a test may have been given fewer than another
     }
     return TrainingSettings(**{**values, **changes})
 
