@@ -111,7 +111,11 @@ def _with_steps(value: Any, per_epoch: float | None, where: str) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {"epochs"}:
             return _steps(value["epochs"], per_epoch, where)
-        return {k: _with_steps(each, per_epoch, f"{where}.{k}") for k, each in value.items()}
+        return {
+            k: _with_steps(each, per_epoch, f"{where}.{k}")
+            for k, each in value.items()
+            if each is not None  # taken out of what was not there
+        }
     if isinstance(value, list):
         return [_with_steps(each, per_epoch, where) for each in value]
     return value
@@ -173,8 +177,8 @@ def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
     merged = dict(below)
     for name, value in above.items():
         old = merged.get(name)
-        if value is None:
-            merged.pop(name, None)
+        if value is None and name in merged:
+            del merged[name]
             continue
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             value = _overlaid(old, value)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..locations import cache_root
 from ..metrics.psnr import psnr
 from ..metrics.ssim import ssim
+from .latent_probe import LatentProbe, ProbeTerms
 from .recipe import Validation
 from .sources.build import build_source
 from .trainable import Trainable
@@ -31,11 +32,13 @@ class ValidationTerms:
         source: a source of images without augmentation; see `sources.build_source`.
         images: how many of its first images.
         side: of the images, pixels.
+        probe: labelled images whose classes the latents should tell; None: none.
     """
 
     source: Any
     images: int = 72
     side: int = 256
+    probe: ProbeTerms | None = None
 
 
 class TokenizerValidation:
@@ -47,6 +50,7 @@ class TokenizerValidation:
 
     def __init__(self, terms: ValidationTerms) -> None:
         self.terms = terms
+        self._probe = LatentProbe(terms.probe) if terms.probe is not None else None
         self._originals: NDArray[np.uint8] | None = None
         self._modalities: list[str] = []
 
@@ -54,7 +58,8 @@ class TokenizerValidation:
         """Scores and a sheet; the network must be in evaluation mode.
 
         Scores are `psnr` (dB) and `ssim` (in [0, 1]), macro means over the modalities, the same
-        of each modality as `psnr/ct`, and `usage`: the share of all codes that were taken.
+        of each modality as `psnr/ct`, `usage`: the share of all codes that were taken, and
+        those of the probe.
         """
         originals = self._load()
         made, indices = [], []
@@ -76,6 +81,8 @@ class TokenizerValidation:
                 len(taken[:, k].unique()) / len(book) for k, book in enumerate(trainable.books())
             ]
             scores["usage"] = float(np.mean(shares))
+        if self._probe is not None:
+            scores |= self._probe.scores(trainable, quantise=quantise)
         return Validation(scores, sheet(originals, reconstructions, self._picks()))
 
     def _load(self) -> NDArray[np.uint8]:
