@@ -109,7 +109,11 @@ def small_config() -> Callable[[str], dict[str, Any]]:
         *_, stage = presets()[name].stages()
         sourceless = overlaid(
             stage.config,
-            {"data": {"source": None}, "validation": {"source": None}, "alignment": None},
+            {
+                "data": {"source": None},
+                "validation": {"source": None, "probe": None},
+                "alignment": None,
+            },
         )
         return overlaid(sourceless, {**SHORT, "model": SMALLER[name]})
 

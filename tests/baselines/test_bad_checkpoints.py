@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,7 @@ def test_without_a_network_fetching_leaves_nothing(name, monkeypatch, weights_ro
 
     monkeypatch.setattr(socket.socket, "connect", no_route)
     monkeypatch.setattr(socket, "getaddrinfo", no_route)
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # between the hub's own attempts
     assert invoke(["weights", "fetch", f"{name}@official", "--yes"]) == 3
     assert "could not be downloaded" in capsys.readouterr().err
     left = [path for path in weights_root.rglob("*") if path.is_file()]

@@ -51,10 +51,10 @@ def make(tmp_path, monkeypatch) -> Callable[..., TokenizerRecipe]:
     """The recipe of the smoke preset's first stage, without what it adds, on two textures."""
     monkeypatch.setattr(alignment, "build_teacher", lambda *_: ToyTeacher())
 
-    def make_recipe(**change: Any) -> TokenizerRecipe:
+    def make_recipe(images: str = "textures", **change: Any) -> TokenizerRecipe:
         stage = next(s for s in presets()["smoke"].stages() if s.name == "stage1")
         config = {k: stage.config[k] for k in ("recipe", "model", "settings", "data")}
-        pools = [{"source": "textures", "count": 2, "seed": 0, "size": 64}]
+        pools = [{"source": images, "count": 2, "seed": 0, "size": 64}]
         source = {**config["data"]["source"], "pools": pools}
         config["data"] = {**config["data"], "source": source, "batch_size": 4}
         config = {**config, **change}
@@ -126,7 +126,7 @@ def test_the_temperature_is_kept_in_its_range_after_a_step_where_there_is_a_teac
 
 
 def test_images_without_a_caption_are_left_out_on_the_text_side(make):
-    recipe = make(alignment={**ALIGNMENT, "side": "text"})
+    recipe = make("medsynth", alignment={**ALIGNMENT, "side": "text"})
     recipe.model.eval()
     batch = replace(next(recipe.batches(0)), texts=["", "a", "ccc", "dddddd"])
     rest = replace(batch, images=batch.images[1:], texts=batch.texts[1:])
@@ -135,6 +135,11 @@ def test_images_without_a_caption_are_left_out_on_the_text_side(make):
     )
     assert found > 0
     torch.testing.assert_close(found, expected)
+
+
+def test_a_source_without_captions_cannot_be_aligned_with_texts(make):
+    with pytest.raises(UsageError, match="none of the first 64 training images has a caption"):
+        make("textures", alignment={**ALIGNMENT, "side": "text"})
 
 
 def test_a_network_without_contrastive_head_cannot_be_aligned(make):
