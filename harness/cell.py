@@ -32,7 +32,8 @@ from .record import (
 from .record_files import load_record, record_path, write_record
 from .request import CellResult, Request
 from .shards import BatchSize
-from .task import Cell, Outcome, Plan, Task
+from .task import Cell, Outcome, Part, Plan, Task
+from .task_options import takes_options, task_options
 from .tokenizer_registry import TokenizerChoice, build_tokenizer, weights_path
 from .weights_lock import original_sha256
 
@@ -59,9 +60,13 @@ class CellJob:
         dataset: Dataset,
         store: ImageStore,
         choice: TokenizerChoice,
+        parts: Mapping[str, Part] | None = None,
     ) -> None:
         self.request, self.task, self.dataset = request, task, dataset
-        self.store, self.choice = store, choice
+        self.store, self.choice, self.parts = store, choice, dict(parts or {})
+        chosen = task_options(task, request.options)
+        # By hash where they are files, which `chosen` may move and the identity must not.
+        self.options = dict(task.check_options(chosen)) if takes_options(task) else {}
         groups: dict[str, int] = {}
         for row in store.rows:
             groups[row.group] = groups.get(row.group, 0) + 1
@@ -73,6 +78,8 @@ class CellJob:
             limit=request.limit,
             groups=groups,
             macro=dataset.card.macro,
+            options=chosen,
+            parts={name: part.dataset.id for name, part in self.parts.items()},
         )
         self.definitions = dict(task.definitions(self.plan))
         self.identity = self._identity()
@@ -97,6 +104,8 @@ class CellJob:
             limit=self.request.limit,
             precision=PRECISION,
             seed=self.request.seed if self.task.seeded else None,
+            options=self.options,
+            parts={name: part.store.fingerprint for name, part in self.parts.items()},
         )
 
     @property
@@ -163,6 +172,8 @@ class CellJob:
             batch=batch,
             work=self.work,
             gallery=self.path.parent / f"{self.path.stem}.gallery",
+            dataset=self.dataset,
+            parts=self.parts,
         )
         logger.info("%s on %s: %d images", self.choice.full_name, self.dataset.id, len(self.store))
         with repeatable_arithmetic():

@@ -92,6 +92,22 @@ def run(
             help="Read data files that are not the owners' own; the record says so.",
         ),
     ] = False,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="synthesis, vqa: paper, small, tiny or smoke.")
+    ] = None,
+    extractor: Annotated[
+        str | None,
+        typer.Option("--extractor", help="recon: a further feature space, such as dinov2."),
+    ] = None,
+    generator: Annotated[
+        Path | None, typer.Option("--generator", help="synthesis: a trained generator.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="vqa: a trained language model.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option("--answers", help="vqa: answers from elsewhere, as JSONL.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Measure again; the replaced record is kept aside.")
     ] = False,
@@ -125,6 +141,9 @@ def run(
         label=label,
         data_root=data_root or environment_root(),
         force=force,
+        options=_given(
+            preset=preset, extractor=extractor, generator=generator, model=model, answers=answers
+        ),
         command=command_line(),
     )
     try:
@@ -146,6 +165,10 @@ def run(
             kind = type(cell.error).__name__
             typer.echo(f"{kind}: {cell.tokenizer} / {cell.task}: {cell.error}", err=True)
     raise typer.Exit(int(result.exit_code))
+
+
+def _given(**options: str | Path | None) -> dict[str, str]:
+    return {name: str(value) for name, value in options.items() if value is not None}
 
 
 def _batch_size(text: str) -> int | None:

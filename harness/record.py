@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from .files import hash_value
 from .protocol import Colour, Kind, Layout
-from .vocabulary import MACRO, METRICS, MODALITIES, POOLED, Direction, Status
+from .vocabulary import FACET, MACRO, METRICS, MODALITIES, POOLED, SETTING, Direction, Status
 
 SCHEMA_VERSION = 1
 
@@ -37,6 +37,8 @@ class Metric(_Model):
 
     name: str
     group: str
+    setting: str = ""
+    """Which of several ways to measure it, where a task has more than one; empty: the main one."""
     value: float | None
     low: float | None = None
     """Lower end of the 95 % interval."""
@@ -62,6 +64,14 @@ class Metric(_Model):
             message = f"unknown metric {name!r}"
             raise ValueError(message)
         return name
+
+    @field_validator("setting")
+    @classmethod
+    def _short_setting(cls, setting: str) -> str:
+        if not SETTING.fullmatch(setting):
+            message = f"setting {setting!r} is not of the form {SETTING.pattern}"
+            raise ValueError(message)
+        return setting
 
     @model_validator(mode="after")
     def _legal(self) -> Metric:
@@ -141,6 +151,9 @@ class DatasetFacts(_Model):
     of `training_data`; None in records of before it was asked."""
 
 
+_MAY_BE_EMPTY = ("options", "parts")
+
+
 class Identity(_Model):
     """What makes this cell a different one; `key8` names the file."""
 
@@ -152,11 +165,16 @@ class Identity(_Model):
     precision: str
     seed: int | None
     """None where the task draws nothing that depends on it."""
+    options: dict[str, str] = Field(default_factory=dict)
+    """Of the task, files by their hash."""
+    parts: dict[str, str] = Field(default_factory=dict)
+    """Fingerprints of the other parts of the dataset that the task learnt on."""
 
     @property
     def key8(self) -> str:
-        """First eight hex digits of the hash of all fields."""
-        return hash_value(self.model_dump())[:8]
+        """First eight hex digits of the hash of all fields, of those that may be empty if not."""
+        fields = self.model_dump()
+        return hash_value({k: v for k, v in fields.items() if v or k not in _MAY_BE_EMPTY})[:8]
 
 
 class Timing(_Model):
@@ -235,20 +253,22 @@ class Record(_Model):
         """`tokenizer@variant`."""
         return f"{self.tokenizer}@{self.variant}"
 
-    def metric(self, name: str, group: str) -> Metric | None:
-        """The metric of that name and group, if the record holds one."""
-        return next((m for m in self.metrics if m.name == name and m.group == group), None)
+    def metric(self, name: str, group: str, setting: str = "") -> Metric | None:
+        """The metric of that name, group and setting, if the record holds one."""
+        wanted = (name, group, setting)
+        return next((m for m in self.metrics if (m.name, m.group, m.setting) == wanted), None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[str, str, str]] = set()
         for metric in self.metrics:
-            key = (metric.name, metric.group)
+            key = (metric.name, metric.group, metric.setting)
             if key in seen:
-                message = f"{metric.name}/{metric.group} occurs twice"
+                message = f"{'/'.join(filter(None, key))} occurs twice"
                 raise ValueError(message)
             seen.add(key)
-            if metric.group not in (POOLED, MACRO, *MODALITIES, self.dataset.id):
+            known = (POOLED, MACRO, *MODALITIES, self.dataset.id, *self.dataset.groups)
+            if metric.group not in known and not FACET.fullmatch(metric.group):
                 message = f"unknown group {metric.group!r}"
                 raise ValueError(message)
             definition = self.definitions.get(metric.definition)

@@ -37,6 +37,19 @@ class Plugin:
     origin: str = "medbench"
 
 
+@dataclass(frozen=True, slots=True)
+class TaskPlugin(Plugin):
+    """A registered task, and what tables show of its records.
+
+    A column is the name of a metric, or `NAME[SETTING]`.
+    """
+
+    columns: tuple[str, ...] = ()
+    """Overall values, one column each; the first one orders the table. Empty: every metric."""
+    by_modality: tuple[str, ...] = ()
+    """Each gets a table of its own."""
+
+
 def load_target(target: str) -> Any:
     """Import `package.module:attribute`.
 
@@ -96,10 +109,10 @@ def by_name(what: str, entries: Iterable[Any]) -> dict[str, Any]:
 
 
 @cache
-def task_entries() -> dict[str, Plugin]:
+def task_entries() -> dict[str, TaskPlugin]:
     """All registered tasks by name."""
     own = importlib.import_module(_TASK_CATALOGUE).ENTRIES
-    return by_name("task", [*own, *(Plugin(n, t, "", o) for n, t, o in plugins("tasks"))])
+    return by_name("task", [*own, *(TaskPlugin(n, t, "", o) for n, t, o in plugins("tasks"))])
 
 
 @cache

@@ -32,6 +32,8 @@ class Request:
     label: str | None = None
     data_root: Path | None = None
     force: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Of the tasks: `preset`, `extractor`, `generator`, `model`, `answers`."""
     command: str = "medbench (Python API)"
 
     def __post_init__(self) -> None:

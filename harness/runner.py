@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .cell import RESOLUTION, CellJob
 from .datasets.dataset import Dataset
-from .datasets.store import ImageStore, ingest
+from .datasets.parts import part_of
+from .datasets.store import ingest
 from .errors import MedbenchError
 from .record import Record
 from .registry import load_dataset, load_task
 from .request import CellResult, Request, RunResult
-from .task import Task
+from .task import Part, Task
+from .task_options import check_all_taken, takes_options, task_options
 from .tokenizer_registry import TokenizerChoice, choose_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -47,12 +49,26 @@ def execute(request: Request) -> RunResult:
         choose_tokenizer(name, config=request.config, weights=request.weights, label=request.label)
         for name in _distinct(request.tokenizers)
     ]
+    check_all_taken(tasks, request.options)
     cells: list[CellResult] = []
     for task in tasks:
         dataset = load_dataset(request.dataset or task.default_dataset, data_root=request.data_root)
-        store = ingest(dataset, limit=request.limit, side=RESOLUTION)
-        cells += [_attempt(request, task, dataset, store, choice) for choice in choices]
+        whole = Part(dataset, ingest(dataset, limit=request.limit, side=RESOLUTION))
+        parts = _other_parts(request, task, dataset)
+        cells += [_attempt(request, task, whole, parts, choice) for choice in choices]
     return RunResult(cells)
+
+
+def _other_parts(request: Request, task: Task, dataset: Dataset) -> dict[str, Part]:
+    """What the task learns on, ingested once for all tokenizers."""
+    if not takes_options(task):
+        return {}
+    wanted = task.parts(dataset, task_options(task, request.options), request.limit)
+    found = {name: part_of(dataset, name) for name in wanted}
+    return {
+        name: Part(part, ingest(part, limit=wanted[name], side=RESOLUTION))
+        for name, part in found.items()
+    }
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -60,10 +76,14 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _attempt(
-    request: Request, task: Task, dataset: Dataset, store: ImageStore, choice: TokenizerChoice
+    request: Request,
+    task: Task,
+    whole: Part,
+    parts: Mapping[str, Part],
+    choice: TokenizerChoice,
 ) -> CellResult:
     try:
-        return CellJob(request, task, dataset, store, choice).result()
+        return CellJob(request, task, whole.dataset, whole.store, choice, parts).result()
     except MedbenchError as error:
         logger.debug("cell failed", exc_info=True)
         return CellResult(choice.full_name, task.name, error=error)

@@ -6,22 +6,66 @@ Displayed value = stored value, rounded to the digits that the vocabulary fixes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from .record import Metric, Record
+from .registry import task_entries
 from .vocabulary import MACRO, METRICS, MODALITIES, POOLED
 
 Row = dict[str, str]
 
-_SUMMARY_METRICS = ("psnr", "ssim", "ms_ssim", "rfid", "kid", "rfd_random", "usage")
-_BY_MODALITY_METRICS = ("psnr", "ms_ssim")
 ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 
 
-def heading(name: str) -> str:
-    """A metric's column title with its unit and the direction that is better."""
-    facts = METRICS[name]
-    unit = f" ({facts.unit})" if facts.unit else ""
-    return f"{facts.title}{unit}{ARROWS[facts.direction]}"
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A metric in one setting, as a table shows it."""
+
+    metric: str
+    setting: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Column:
+        """From `NAME` or `NAME[SETTING]`."""
+        name, _, setting = text.removesuffix("]").partition("[")
+        return cls(name, setting)
+
+    @property
+    def heading(self) -> str:
+        """Title, setting, unit, and the direction that is better."""
+        facts = METRICS[self.metric]
+        title = f"{facts.title}, {self.setting}" if self.setting else facts.title
+        unit = f" ({facts.unit})" if facts.unit else ""
+        return f"{title}{unit}{ARROWS[facts.direction]}"
+
+    def of(self, record: Record, group: str) -> Metric | None:
+        """The record's value of a group."""
+        return record.metric(self.metric, group, self.setting)
+
+    def overall(self, record: Record) -> Metric | None:
+        """The macro value where it exists, else the pooled one."""
+        macro = self.of(record, MACRO)
+        return macro if macro is not None and macro.value is not None else self.of(record, POOLED)
+
+
+def columns_of(task: str, records: Iterable[Record]) -> list[Column]:
+    """What tables show of a task's records: its own columns, of another's every main metric."""
+    entry = task_entries().get(task)
+    records = list(records)
+    named = entry.columns if entry is not None and entry.columns else ()
+    main = dict.fromkeys(m.name for r in records for m in r.metrics if not m.setting)
+    columns = [Column.parse(text) for text in named or main]
+    return [
+        column
+        for column in columns
+        if any((m := column.overall(r)) is not None and m.value is not None for r in records)
+    ]
+
+
+def modality_columns(task: str) -> list[Column]:
+    """The metrics of a task that get a table over the modalities."""
+    entry = task_entries().get(task)
+    return [Column.parse(text) for text in entry.by_modality] if entry is not None else []
 
 
 def shown(metric: Metric | None, *, interval: bool = True) -> str:
@@ -35,26 +79,15 @@ def shown(metric: Metric | None, *, interval: bool = True) -> str:
     return text
 
 
-def overall(record: Record, name: str) -> Metric | None:
-    """The macro value where it exists, else the pooled one."""
-    macro = record.metric(name, MACRO)
-    return macro if macro is not None and macro.value is not None else record.metric(name, POOLED)
-
-
-def summary_rows(records: Iterable[Record]) -> list[Row]:
-    """One row per record: rate, overall scores, speed, status."""
-    records = list(records)
-    names = [
-        name
-        for name in _SUMMARY_METRICS
-        if any((m := overall(r, name)) is not None and m.value is not None for r in records)
-    ]
+def summary_rows(records: Sequence[Record]) -> list[Row]:
+    """One row per record of a task: rate, overall scores, speed, status."""
+    columns = columns_of(records[0].task, records) if records else []
     return [
         {
             "tokenizer": record.full_name,
             "kind": record.info.kind,
             "bits/px": rate(record),
-            **{heading(name): shown(overall(record, name)) for name in names},
+            **{column.heading: shown(column.overall(record)) for column in columns},
             "img/s": speed(record),
             "status": record.status,
         }
@@ -77,16 +110,18 @@ def speed(record: Record) -> str:
     return "–" if per_second is None else f"{per_second:.1f}"
 
 
-def modality_rows(records: Iterable[Record], name: str) -> list[Row]:
-    """One row per record, one column per modality, for one metric."""
+def modality_rows(records: Iterable[Record], column: Column) -> list[Row]:
+    """One row per record, one column per modality, for one metric; none where no group has it."""
     records = list(records)
-    groups = [g for g in MODALITIES if any(record.metric(name, g) for record in records)]
-    if any((m := r.metric(name, MACRO)) is not None and m.value is not None for r in records):
+    groups = [g for g in MODALITIES if any(column.of(record, g) for record in records)]
+    if not groups:
+        return []
+    if any((m := column.of(r, MACRO)) is not None and m.value is not None for r in records):
         groups.append(MACRO)
     return [
         {
             "tokenizer": record.full_name,
-            **{g: shown(record.metric(name, g), interval=g == MACRO) for g in groups},
+            **{g: shown(column.of(record, g), interval=g == MACRO) for g in groups},
         }
         for record in records
     ]
@@ -144,10 +179,10 @@ def run_report(records: Sequence[Record]) -> str:
         facts = chosen[0].dataset
         parts.append(f"{task} on {dataset} ({facts.split}), {facts.n} images")
         parts.append(text_table(summary_rows(chosen)))
-        for name in _BY_MODALITY_METRICS:
-            if any(record.metric(name, group) for record in chosen for group in MODALITIES):
-                parts.append(heading(name))
-                parts.append(text_table(modality_rows(chosen, name)))
+        for column in modality_columns(task):
+            if rows := modality_rows(chosen, column):
+                parts.append(column.heading)
+                parts.append(text_table(rows))
         notes = reasons(chosen)
         if notes:
             parts.append("\n".join(f"- {note}" for note in notes))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .datasets.card import Card
+    from .datasets.dataset import Dataset
     from .datasets.store import ImageStore
     from .protocol import Tokenizer
     from .record import Definition, GalleryImage, Metric
@@ -31,6 +32,18 @@ class Plan:
     """Images per group."""
     macro: bool
     """Whether the card allows a macro average."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """What the user chose of the task's own `options`."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the other parts of the dataset that the task reads, by their name (`train`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a dataset, as a source of images, captions and questions, and as ingested."""
+
+    dataset: Dataset
+    store: ImageStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,10 @@ class Cell:
     """Folder for shards; kept until the record is written, so that a killed cell resumes."""
     gallery: Path
     """Folder for pictures, beside the record."""
+    dataset: Dataset | None = None
+    """What `store` was ingested from."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """The other parts of the dataset, by their name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +102,31 @@ class Task(Protocol):
 
     def run(self, cell: Cell) -> Outcome:
         """Measure one cell; resumes from the shards that are already in `cell.work`."""
+        ...
+
+
+class TaskWithOptions(Task, Protocol):
+    """A task that also takes options of its own, or learns on other parts of the dataset."""
+
+    options: tuple[str, ...]
+    """Names of the command line's task options that it takes: `preset`, `extractor` ..."""
+
+    def check_options(self, options: Mapping[str, str]) -> Mapping[str, str]:
+        """The options as the record's identity names them: defaults filled in, files by hash.
+
+        Raises:
+            UsageError: a value that the task does not know, or a file that is not there.
+        """
+        ...
+
+    def parts(
+        self, dataset: Dataset, options: Mapping[str, str], limit: int | None
+    ) -> Mapping[str, int | None]:
+        """Names of the parts that it learns on, and how many images per group of each it reads.
+
+        Args:
+            dataset: the one that is scored.
+            options: the user's, as given.
+            limit: the user's, of images per group; None where none was given.
+        """
         ...

@@ -5,6 +5,7 @@ Names are the field's own; a record with another name does not load.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -25,6 +26,11 @@ POOLED = "all"
 """Group of all images together."""
 MACRO = "macro"
 """Group of the unweighted mean over the modalities."""
+
+FACET = re.compile(r"(language|topic|organ|label|level):[^\x00-\x1f]{1,80}")
+"""A group that is not a modality: the questions of one language, the images of one label."""
+SETTING = re.compile(r"[A-Za-z0-9 ._:@%+=/-]{0,60}")
+"""Form of `Metric.setting`: `mean lp-val`, `5% of labels`."""
 
 Status = Literal["ok", "partial", "suspect", "not-applicable", "failed", "stale", "withdrawn"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -67,11 +73,27 @@ METRICS: dict[str, MetricFacts] = {
     "effective_bits_per_pixel": MetricFacts(
         "Effective bits per pixel", "bits", "none", 0.0, _INF, False, 3
     ),
+    "perplexity": MetricFacts("Codebook perplexity", "", "none", 1.0, _INF, False, 1),
+    "psnr_lesion": MetricFacts("PSNR in lesions", "dB", "higher", 0.0, 100.0, False, 2),
+    "ssim_lesion": MetricFacts("SSIM in lesions", "", "higher", -1.0, 1.0, False, 4),
+    "psnr_border": MetricFacts("PSNR at lesion borders", "dB", "higher", 0.0, 100.0, False, 2),
+    "ssim_border": MetricFacts("SSIM at lesion borders", "", "higher", -1.0, 1.0, False, 4),
+    "channel_disagreement": MetricFacts("Channel disagreement", "", "lower", 0.0, 1.0, False, 5),
+    "label_flip_rate": MetricFacts("Label flips", "", "lower", 0.0, 1.0, False, 4),
+    "auc_drop": MetricFacts("AUC drop", "", "lower", -1.0, 1.0, False, 4),
     "map": MetricFacts("mAP", "", "higher", 0.0, 1.0, True, 4),
     "auc": MetricFacts("AUC", "", "higher", 0.0, 1.0, True, 4),
     "acc": MetricFacts("Accuracy", "", "higher", 0.0, 1.0, False, 4),
     "bacc": MetricFacts("Balanced accuracy", "", "higher", 0.0, 1.0, True, 4),
+    "worst_recall": MetricFacts("Worst-class recall", "", "higher", 0.0, 1.0, False, 4),
     "gfid": MetricFacts("gFID", "", "lower", 0.0, _INF, True, 2),
+    "gfd_random": MetricFacts("gFD (random net)", "", "lower", 0.0, _INF, False, 3),
+    "precision": MetricFacts("Precision", "", "higher", 0.0, 1.0, False, 4),
+    "recall": MetricFacts("Recall", "", "higher", 0.0, 1.0, False, 4),
+    "density": MetricFacts("Density", "", "higher", 0.0, _INF, False, 4),
+    "coverage": MetricFacts("Coverage", "", "higher", 0.0, 1.0, False, 4),
+    "class_accuracy": MetricFacts("Samples named right", "", "higher", 0.0, 1.0, False, 4),
+    "nearest_training": MetricFacts("Nearest training image", "", "none", 0.0, _INF, False, 4),
     "diversity": MetricFacts("MS-SSIM diversity", "", "none", 0.0, 1.0, False, 4),
     "closed_accuracy": MetricFacts("Closed accuracy", "", "higher", 0.0, 1.0, True, 4),
     "open_exact": MetricFacts("Open exact match", "", "higher", 0.0, 1.0, True, 4),

@@ -8,21 +8,18 @@ from pathlib import Path
 from ..harness.errors import UsageError
 from ..harness.record import Record
 from ..harness.tables import (
-    heading,
+    Column,
+    columns_of,
     markdown_table,
+    modality_columns,
     modality_rows,
-    overall,
     reasons,
     summary_rows,
 )
-from ..harness.vocabulary import MODALITIES
 from .ranking import RANKED_KINDS, rank_ranges
 
 BEGIN = "<!-- medbench:begin -->"
 END = "<!-- medbench:end -->"
-
-_PRIMARY = {"recon": "psnr"}
-"""The metric that orders a task's table and gives its rank ranges."""
 
 _LEGEND = (
     "± is half the 95 % interval: bootstrap over images (patients where known) for means of "
@@ -72,12 +69,15 @@ def _comparable(a: Record, b: Record) -> bool:
         b.dataset.fingerprint,
     ):
         return False
-    hashes = {metric.name: metric.definition_hash for metric in a.metrics}
-    return all(hashes.get(m.name, m.definition_hash) == m.definition_hash for m in b.metrics)
+    hashes = {(m.name, m.setting): m.definition_hash for m in a.metrics}
+    return all(
+        hashes.get((m.name, m.setting), m.definition_hash) == m.definition_hash for m in b.metrics
+    )
 
 
 def _board(records: list[Record]) -> str:
-    primary = _PRIMARY.get(records[0].task)
+    columns = columns_of(records[0].task, records)
+    primary = columns[0] if columns else None
     records = sorted(records, key=lambda record: _order(record, primary))
     facts = records[0].dataset
     limit = f", at most {facts.limit} per modality" if facts.limit else ""
@@ -88,16 +88,16 @@ def _board(records: list[Record]) -> str:
     ]
     rows = summary_rows(records)
     if primary is not None:
-        ranges = rank_ranges(records, primary)
+        ranges = rank_ranges(records, primary.metric, primary.setting)
         rows = [
             {"rank": str(ranges.get(record.full_name, "–")), **row}
             for record, row in zip(records, rows, strict=True)
         ]
     parts.append(markdown_table(rows))
-    for name in ("psnr", "ssim", "ms_ssim"):
-        if any(record.metric(name, group) for record in records for group in MODALITIES):
-            parts.append(f"### {heading(name)} per modality")
-            parts.append(markdown_table(modality_rows(records, name)))
+    for column in modality_columns(records[0].task):
+        if by_modality := modality_rows(records, column):
+            parts.append(f"### {column.heading} per modality")
+            parts.append(markdown_table(by_modality))
     notes = reasons(records)
     if notes:
         parts.append("\n".join(f"- {note}" for note in notes))
@@ -105,11 +105,13 @@ def _board(records: list[Record]) -> str:
     return "\n\n".join(parts)
 
 
-def _order(record: Record, primary: str | None) -> tuple[bool, float, str]:
+def _order(record: Record, primary: Column | None) -> tuple[bool, float, str]:
     """Ranked rows first, best first; then the reference rows, best first."""
-    found = overall(record, primary) if primary else None
-    value = found.value if found is not None and found.value is not None else float("-inf")
-    return (record.info.kind not in RANKED_KINDS, -value, record.full_name)
+    found = primary.overall(record) if primary else None
+    if found is None or found.value is None:
+        return (record.info.kind not in RANKED_KINDS, float("inf"), record.full_name)
+    sign = 1 if found.direction == "lower" else -1
+    return (record.info.kind not in RANKED_KINDS, sign * found.value, record.full_name)
 
 
 def _evidence(records: Sequence[Record]) -> str:

@@ -30,7 +30,7 @@ def takes_part(record: Record) -> bool:
     return record.info.kind in RANKED_KINDS and (record.status == "ok" or lifted)
 
 
-def rank_ranges(records: Sequence[Record], metric: str) -> dict[str, RankRange]:
+def rank_ranges(records: Sequence[Record], metric: str, setting: str = "") -> dict[str, RankRange]:
     """Full name -> rank range on a macro metric, for the records that take part.
 
     The replicates of all records come from the same draws, so that ranks are paired; records
@@ -40,7 +40,7 @@ def rank_ranges(records: Sequence[Record], metric: str) -> dict[str, RankRange]:
         record.full_name: found.replicates
         for record in records
         if takes_part(record)
-        and (found := record.metric(metric, MACRO)) is not None
+        and (found := record.metric(metric, MACRO, setting)) is not None
         and found.replicates
     }
     if not candidates:

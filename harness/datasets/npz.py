@@ -9,7 +9,7 @@ any size, and splits may be absent. What the labels mean is not in the file: the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,20 @@ class NpzDataset:
     path: Path
     label_names: tuple[str, ...] | None
     multi_label: bool
+
+    def part(self, name: str) -> NpzDataset:
+        """Another split of the same file.
+
+        Raises:
+            UsageError: the file has no such split.
+        """
+        layout = read_layout(self.path)
+        if name not in layout:
+            message = f"{self.path} has no {name} split; found: {', '.join(layout)}"
+            raise UsageError(message)
+        stem = self.id.removesuffix(f"-{self.split}")
+        identifier = stem if name == "test" else f"{stem}-{name}"
+        return replace(self, id=identifier, split=name)
 
     def items(self, limit: int | None = None) -> Sequence[Item]:
         """Rows in the file's order.

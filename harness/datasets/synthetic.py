@@ -30,6 +30,10 @@ class SyntheticDataset:
     split: str
     per_group: int
 
+    def part(self, name: str) -> SyntheticDataset:
+        """Another split."""
+        return build(f"medsynth@{name}", argument="", variant=name)
+
     def items(self, limit: int | None = None) -> Sequence[Item]:
         """Images by modality and index; `limit` takes the first indices (as good as any)."""
         count = self.per_group if limit is None else min(limit, self.per_group)
