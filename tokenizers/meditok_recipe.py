@@ -18,6 +18,7 @@ from ..harness.training.trainable import Reconstruction
 from . import dino_discriminator
 from .initialisation import Start, build_from_scratch
 from .meditok_config import DOWNSAMPLE, MedITokConfig
+from .transform_code import TransformCode
 
 
 class TrainableMedITok:
@@ -28,14 +29,23 @@ class TrainableMedITok:
         seed: of the starting weights.
         causal: whether the projections are masked.
         start: of which kind the starting weights are.
+        first_code: what the encoder learns to give, and the decoder to invert, while there are no
+            codebooks yet; None: the network finds a code by itself.
     """
 
     spherical = True
 
     def __init__(
-        self, config: MedITokConfig, *, seed: int, causal: bool = True, start: Start = "upstream"
+        self,
+        config: MedITokConfig,
+        *,
+        seed: int,
+        causal: bool = True,
+        start: Start = "upstream",
+        first_code: TransformCode | None = None,
     ) -> None:
         self.network = build_from_scratch(config, seed=seed, causal=causal, start=start)
+        self.first_code = first_code
 
     @property
     def last_layer(self) -> torch.Tensor:
@@ -51,6 +61,8 @@ class TrainableMedITok:
     ) -> Reconstruction:
         """One pass; the method's losses are those of its quantiser."""
         del generator  # nothing is drawn
+        if self.first_code is not None and not quantise and self.network.training:
+            return self._learn_first_code(self.first_code, images)
         output = self.network(images, quantise=quantise)
         vectors = output.z.detach().flatten(0, 1)
         grid = (images.shape[-2] // DOWNSAMPLE, images.shape[-1] // DOWNSAMPLE)
@@ -65,6 +77,17 @@ class TrainableMedITok:
         if self.network.config.le > 0:
             terms["entropy"] = self.network.config.le * found.entropy_loss
         return Reconstruction(output.rec, latents, vectors, indices, output.post_tokens, terms)
+
+    def _learn_first_code(self, code: TransformCode, images: torch.Tensor) -> Reconstruction:
+        wanted = code.to(images.device)(images)
+        network = self.network
+        vectors = network.quantizer.chunks(network.encode_latent(images))
+        grid = (images.shape[-2] // DOWNSAMPLE, images.shape[-1] // DOWNSAMPLE)
+        rec = network.decode_latent(wanted.flatten(2), grid).float()
+        terms = {"first_code": (vectors - wanted).square().sum(dim=-1).mean()}
+        latents = wanted.flatten(2).transpose(1, 2).unflatten(2, grid)
+        tokens = network.post_quant_proj(vectors.flatten(2))
+        return Reconstruction(rec, latents, vectors.detach().flatten(0, 1), None, tokens, terms)
 
     def export(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """As they are: the keys are upstream's."""
@@ -94,13 +117,18 @@ class MedITokMethod:
 
     start: Start = "upstream"
     """The kind of the starting weights; see `initialisation`."""
+    transform_code: bool = False
+    """Whether the network learns a transform code before it has codebooks; `transform_code`."""
 
 
 def make(config: Mapping[str, Any], *, seed: int, causal: bool = True) -> TrainableMedITok:
     """The network of a configuration's `model` (upstream's terms), from scratch."""
     method = read_fields(MedITokMethod, config.get("method", {}), "method")
     sizes = MedITokConfig.from_mapping(config["model"])
-    return TrainableMedITok(sizes, seed=seed, causal=causal, start=method.start)
+    code = None
+    if method.transform_code:
+        code = TransformCode(sizes.num_codebooks, sizes.code_width)
+    return TrainableMedITok(sizes, seed=seed, causal=causal, start=method.start, first_code=code)
 
 
 def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
