@@ -18,9 +18,16 @@ from medbench.harness.listing import listing
 BUDGET = "24576"
 """Bits per image of the codecs."""
 CASES = {
-    **{"meditok": "meditok", "meditok-s1": "meditok", "unitok": "unitok", "vqgan": "vqgan"},
-    **{"tokenflow": "tokenflow", "emu3-vq": "emu3vq", "pumit": "pumit", "pumit-hard": "pumit"},
-    **{"medvae": "medvae_1c", "medvae-rgb": "medvae_1c"},
+    "meditok": "meditok",
+    "meditok-s1": "meditok",
+    "unitok": "unitok",
+    "vqgan": "vqgan",
+    "tokenflow": "tokenflow",
+    "emu3-vq": "emu3vq",
+    "pumit": "pumit",
+    "pumit-hard": "pumit",
+    "medvae": "medvae_1c",
+    "medvae-rgb": "medvae_1c",
 }
 """Each network and its small reference case."""
 QUICK = frozenset({"meditok", "unitok", "pumit", "mean", "down8", "down16", *("jpeg", "webp")})

@@ -65,12 +65,12 @@ def _basis(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     place = torch.arange(side, dtype=torch.float64) + 0.5
     waves = torch.cos(math.pi / side * place[None, :] * torch.arange(side)[:, None].double())
     waves = waves / waves.norm(dim=1, keepdim=True)
-    found: list[tuple[float, int, int, int]] = []
-    for axis in range(3):
-        share = 1.0 if axis == 0 else _COLOUR_SHARE
-        for row in range(side):
-            for column in range(side):
-                found.append((share * _spread(math.hypot(row, column)), axis, row, column))
+    found = [
+        (share * _spread(math.hypot(row, column)), axis, row, column)
+        for axis, share in enumerate((1.0, _COLOUR_SHARE, _COLOUR_SHARE))
+        for row in range(side)
+        for column in range(side)
+    ]
     found.sort(key=lambda each: (-each[0], *each[1:]))
     chosen = found[:count]
     colours = torch.tensor(_OPPONENT, dtype=torch.float64)

@@ -49,11 +49,22 @@ def test_every_patch_becomes_unit_vectors_from_which_its_mean_can_be_told(images
 
 def test_the_first_phase_teaches_encoder_and_decoder_and_needs_no_codebook(images):
     sizes = {
-        **{"model": "m", "img_size": 32, "embed_dim": 16, "vocab_size": 64, "vocab_width": 16},
-        **{"num_codebooks": 2, "quant_proj": "attn"},
+        "model": "m",
+        "img_size": 32,
+        "embed_dim": 16,
+        "vocab_size": 64,
+        "vocab_width": 16,
+        "num_codebooks": 2,
+        "quant_proj": "attn",
         "variant": {
-            **{"stem_width": 4, "stage_dims": [4, 8, 16], "stage_depths": [1, 1], "depth": 1},
-            **{"embed_dim": 16, "num_heads": 2, "mlp_ratio": 2.0, "decoder_dims": [16, 8, 4]},
+            "stem_width": 4,
+            "stage_dims": [4, 8, 16],
+            "stage_depths": [1, 1],
+            "depth": 1,
+            "embed_dim": 16,
+            "num_heads": 2,
+            "mlp_ratio": 2.0,
+            "decoder_dims": [16, 8, 4],
             "decoder_depths": [1, 1],
         },
     }
