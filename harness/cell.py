@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import ranks
 from .datasets.contamination import disclose
 from .datasets.store import INGEST_RULE, ImageStore
 from .errors import CellFailed, MedbenchError, NotApplicable
@@ -122,13 +123,14 @@ class CellJob:
             return CellResult(
                 self.choice.full_name, self.task.name, record=known, path=self.path, cached=True
             )
-        record = self._measure()
-        if self.path.exists():
-            # --force replaces a record, and what it replaces stays readable.
-            kept = self.path.with_suffix(".json.replaced")
-            self.path.replace(kept)
-        write_record(self.path, record)
-        shutil.rmtree(self.work, ignore_errors=True)
+        record = ranks.together(self._measure)
+        if ranks.own() == 0:
+            if self.path.exists():
+                # --force replaces a record, and what it replaces stays readable.
+                kept = self.path.with_suffix(".json.replaced")
+                self.path.replace(kept)
+            write_record(self.path, record)
+            shutil.rmtree(self.work, ignore_errors=True)
         return CellResult(self.choice.full_name, self.task.name, record=record, path=self.path)
 
     def _known(self) -> Record | None:
@@ -155,7 +157,7 @@ class CellJob:
 
         device = choose_device(self.request.device)
         if self.request.force:
-            shutil.rmtree(self.work, ignore_errors=True)
+            ranks.together(lambda: ranks.own() or shutil.rmtree(self.work, ignore_errors=True))
         # Written first: a place that cannot be written is found before hours of work.
         write_json(self.work / "cell.json", self.identity.model_dump())
         tokenizer = build_tokenizer(self.choice, device=device)
@@ -174,6 +176,7 @@ class CellJob:
             gallery=self.path.parent / f"{self.path.stem}.gallery",
             dataset=self.dataset,
             parts=self.parts,
+            identity=self.identity,
         )
         logger.info("%s on %s: %d images", self.choice.full_name, self.dataset.id, len(self.store))
         with repeatable_arithmetic():

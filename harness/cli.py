@@ -114,6 +114,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Measure tokenizers on tasks; finished cells are answered from their records."""
+    from . import ranks
     from .datasets import official
     from .inputs import parse_config
     from .locations import data_root as environment_root
@@ -127,6 +128,7 @@ def run(
         block_network()
     if allow_modified:
         official.allow_modified()
+    ranks.join()
     request = Request(
         tokenizers=tokenizer,
         tasks=task,
@@ -151,6 +153,8 @@ def run(
     except KeyboardInterrupt:
         typer.echo("stopped; finished shards are kept, the same command goes on", err=True)
         raise typer.Exit(_INTERRUPTED) from None
+    if ranks.own() != 0:
+        raise typer.Exit(int(result.exit_code))
     if as_json:
         typer.echo(json.dumps([r.model_dump(mode="json") for r in result.records], indent=1))
     elif result.records:

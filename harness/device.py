@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
@@ -18,7 +19,11 @@ def choose_device(requested: str | None) -> str:
         MissingPrerequisite: it is not on this machine.
     """
     if requested is None or requested == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            return "cpu"
+        # Under torchrun each process of a machine takes a GPU of its own.
+        number = os.environ.get("LOCAL_RANK")
+        return "cuda" if number is None else f"cuda:{int(number) % torch.cuda.device_count()}"
     try:
         device = torch.device(requested)
     except RuntimeError as error:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from . import ranks
 from .errors import CellFailed
 from .files import write_bytes, write_json
 from .progress import track
@@ -93,6 +94,8 @@ def run_shards(
 ) -> Iterator[Arrays]:
     """Yield the arrays of each shard of `count` images, computing those that are not on disk.
 
+    Of several ranks each computes its share first; all of them get all shards.
+
     Args:
         folder: where shards lie; `shard-00000.npz` and so on.
         count: images in all.
@@ -100,8 +103,8 @@ def run_shards(
         label: what the progress line says.
         after: called after each newly written shard.
     """
-    starts = range(0, count, SHARD_IMAGES)
-    for start in track(starts, total=len(starts), label=label):
+
+    def shard(start: int) -> Arrays:
         path = folder / f"shard-{start // SHARD_IMAGES:05d}.npz"
         arrays = read_arrays(path)
         if arrays is None:
@@ -109,7 +112,18 @@ def run_shards(
             write_arrays(path, arrays)
             if after is not None:
                 after()
-        yield arrays
+        return arrays
+
+    starts = range(0, count, SHARD_IMAGES)
+    if ranks.count() > 1:
+        mine = starts[ranks.own() :: ranks.count()]
+        ranks.together(
+            lambda: [None for s in track(mine, total=len(mine), label=label) if shard(s)]
+        )
+        yield from map(shard, starts)
+        return
+    for start in track(starts, total=len(starts), label=label):
+        yield shard(start)
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import MedbenchError, UsageError
+from ..exclusive import exclusive
 from ..files import canonical_json, hash_value, sha256_bytes, write_json
 from ..locations import cache_root
 from .dataset import Dataset, Item
@@ -100,7 +101,9 @@ def ingest(dataset: Dataset, *, limit: int | None = None, side: int = 256) -> Im
         raise UsageError(message)
     path = cache_root() / "images" / _cache_key(items, side)
     if not (path / "manifest.json").is_file():
-        _build(items, path, side)
+        with exclusive(path.parent / f".{path.name}.lock", f"the image cache of {dataset.id}"):
+            if not (path / "manifest.json").is_file():
+                _build(items, path, side)
     return open_store(path)
 
 

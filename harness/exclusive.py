@@ -1,0 +1,49 @@
+"""One process at a time: while one makes a file, the others wait and then find it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock that `path` names; whoever comes second waits.
+
+    The lock is the system's: it ends with the process that holds it, however that ends. File
+    systems without locks let everyone pass; then the same work may be done twice, and the results
+    of both are the same.
+
+    Args:
+        path: of the lock file, made if absent and left there.
+        what: is being made, for the line that tells a waiting person.
+
+    Raises:
+        UsageError: the place cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror or error}"
+        raise UsageError(message) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("another process is making %s; waiting for it", what)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            logger.debug("%s: this file system has no locks", path)
+        yield

@@ -1,0 +1,83 @@
+"""Several processes that measure one cell: `torchrun -m medbench run …`.
+
+Shards of images are dealt out by rank and lie on disk, so every rank can read all of them; what
+follows from them is computed by each rank for itself, equally, and only the first one writes. The
+ranks meet where they need each other's shards, and an error of one is an error of all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from .errors import CellFailed
+
+T = TypeVar("T")
+
+_KNOWN = "_known_to_all_ranks"
+
+
+def join() -> None:
+    """Join the ranks that `torchrun` started; without it, nothing is loaded."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from .training import parallel
+
+        parallel.join()
+
+
+def count() -> int:
+    """How many ranks there are."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 1
+    from .training import parallel
+
+    return parallel.world_size()
+
+
+def own() -> int:
+    """This process's rank, from 0."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0
+    from .training import parallel
+
+    return parallel.rank()
+
+
+def together(work: Callable[[], T]) -> T:
+    """Do this rank's part, and return when all ranks have done theirs.
+
+    Raises:
+        Exception: what this rank's own part raised, else what the first failing rank's did.
+        CellFailed: a rank is lost.
+    """
+    if count() == 1:
+        return work()
+    result, error = None, None
+    try:
+        result = work()
+    except Exception as own_error:
+        if getattr(own_error, _KNOWN, False):  # the ranks met inside `work`, and all know of it
+            raise
+        error = own_error
+    failures = [failure for failure in _exchange(error) if failure is not None]
+    if failures:
+        raised = error if error is not None else failures[0]
+        setattr(raised, _KNOWN, True)
+        raise raised
+    return result  # type: ignore[return-value]
+
+
+def _exchange(error: Exception | None) -> list[Exception | None]:
+    import torch.distributed as dist
+
+    found: list[Exception | None] = [None] * count()
+    try:
+        dist.all_gather_object(found, error)
+    except RuntimeError as lost:
+        message = (
+            "another process of this run is lost (killed, or its machine is gone). Finished shards "
+            "are kept: the same command goes on from them."
+        )
+        raise CellFailed(message) from lost
+    return found

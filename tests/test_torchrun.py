@@ -1,0 +1,119 @@
+"""`torchrun -m medbench run`: any number of processes gives the record of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+RELATIVE = 1e-6
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """200 small images of two modalities: four shards."""
+    rng = np.random.default_rng(1)
+    root = tmp_path_factory.mktemp("images")
+    for group in ("ct", "fundus"):
+        (root / group).mkdir()
+        for index in range(100):
+            coarse = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+            picture = Image.fromarray(coarse).resize((256, 256), Image.Resampling.BICUBIC)
+            picture.save(root / group / f"{index:03d}.png")
+    return root
+
+
+def _command(processes: int, images: Path, output: Path) -> list[str]:
+    words = ["run", "--tokenizer", "meditok", "--task", "recon", "--dataset", f"folder:{images}"]
+    words += ["--output", str(output), "--batch-size", "8"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher += [f"--nproc-per-node={processes}", "-m", "medbench"]
+    return [*launcher, *words] if processes > 1 else [sys.executable, "-m", "medbench", *words]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def _record(output: Path) -> dict:
+    (path,) = output.glob("recon/*/*/*.json")
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def alone(images, tmp_path_factory) -> dict:
+    output = tmp_path_factory.mktemp("alone")
+    done = subprocess.run(
+        _command(1, images, output), env=_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return _record(output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_any_number_of_processes_gives_the_record_of_one(processes, images, alone, tmp_path):
+    done = subprocess.run(
+        _command(processes, images, tmp_path), env=_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    ours = _record(tmp_path)
+    assert ours["identity"] == alone["identity"]
+    assert ours["dataset"]["n"] == alone["dataset"]["n"] == 200
+    assert [m["n"] for m in ours["metrics"]] == [m["n"] for m in alone["metrics"]]
+    for found, expected in zip(ours["metrics"], alone["metrics"], strict=True):
+        assert (found["name"], found["group"]) == (expected["name"], expected["group"])
+        for field in ("value", "low", "high"):
+            assert found[field] == pytest.approx(expected[field], rel=RELATIVE), found["name"]
+    assert done.stdout.count("recon on folder:") == 1  # one process reports
+
+
+@pytest.mark.slow
+def test_a_lost_process_ends_the_run_clearly_and_the_same_command_goes_on(images, alone, tmp_path):
+    log = tmp_path / "log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            _command(2, images, tmp_path / "out"), env=_environment(), stderr=file, stdout=file
+        ) as launcher,
+    ):
+        end = time.monotonic() + 300
+        while not list((tmp_path / "out").glob(".work/**/shard-*.npz")):
+            assert time.monotonic() < end
+            assert launcher.poll() is None, log.read_text()
+            time.sleep(0.2)
+        children = subprocess.run(
+            ["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        assert launcher.wait(120) != 0
+    assert not list((tmp_path / "out").glob("recon/*/*/*.json"))
+    done = subprocess.run(
+        _command(2, images, tmp_path / "out"), env=_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = {(m["name"], m["group"]): m["value"] for m in _record(tmp_path / "out")["metrics"]}
+    for metric in alone["metrics"]:
+        value = found[metric["name"], metric["group"]]
+        assert value == pytest.approx(metric["value"], rel=RELATIVE)
+
+
+def test_without_torchrun_there_is_one_rank_and_no_torch():
+    code = "import sys; from medbench.harness import ranks; ranks.join(); print(ranks.count(), "
+    code += "ranks.own(), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0", "False"]
