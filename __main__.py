@@ -13,6 +13,8 @@ _VERBS = (
     "medbench.harness.data_cli",
     "medbench.harness.cache_cli",
     "medbench.harness.training.cli",
+    "medbench.harness.sweep.cli",
+    "medbench.tasks.cli",
     "medbench.leaderboard.cli",
 )
 

@@ -67,18 +67,15 @@ def alone(images, tmp_path_factory) -> dict:
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_any_number_of_processes_gives_the_record_of_one(processes, images, alone, tmp_path):
-    done = subprocess.run(
-        _command(processes, images, tmp_path), env=_environment(), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    done = _run(_command(processes, images, tmp_path))
     ours = _record(tmp_path)
     assert ours["identity"] == alone["identity"]
     assert ours["dataset"]["n"] == alone["dataset"]["n"] == 200
     assert [m["n"] for m in ours["metrics"]] == [m["n"] for m in alone["metrics"]]
     for found, expected in zip(ours["metrics"], alone["metrics"], strict=True):
         assert (found["name"], found["group"]) == (expected["name"], expected["group"])
-        for field in ("value", "low", "high"):
-            assert found[field] == pytest.approx(expected[field], rel=RELATIVE), found["name"]
+        numbers = {f: expected[f] for f in ("value", "low", "high") if expected[f] is not None}
+        assert {f: found[f] for f in numbers} == pytest.approx(numbers, rel=RELATIVE)
     assert done.stdout.count("recon on folder:") == 1  # one process reports
 
 
@@ -107,9 +104,10 @@ def test_a_lost_process_ends_the_run_clearly_and_the_same_command_goes_on(images
     )
     assert done.returncode == 0, done.stderr
     found = {(m["name"], m["group"]): m["value"] for m in _record(tmp_path / "out")["metrics"]}
-    for metric in alone["metrics"]:
-        value = found[metric["name"], metric["group"]]
-        assert value == pytest.approx(metric["value"], rel=RELATIVE)
+    wanted = {(m["name"], m["group"]): m["value"] for m in alone["metrics"]}
+    assert found.keys() == wanted.keys()
+    for key in wanted.keys() - {k for k, v in wanted.items() if v is None}:
+        assert found[key] == pytest.approx(wanted[key], rel=RELATIVE)
 
 
 def test_without_torchrun_there_is_one_rank_and_no_torch():

@@ -76,7 +76,8 @@ def cells_of(spec: SweepSpec) -> list[SweepCell]:
 def _names(spec: SweepSpec) -> Iterator[str]:
     for name in spec.tokenizers:
         if not name.startswith(_EVERY):
-            yield choose_tokenizer(name).full_name
+            full_name = choose_tokenizer(name).full_name
+            yield name if ":" in name else full_name  # a factory is called as it is written
             continue
         variant = name.removeprefix(_EVERY)
         found = [

@@ -86,7 +86,11 @@ def read_spec(path: Path) -> SweepSpec:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         message = f"{path}: not a readable sweep: {error}"
         raise UsageError(message) from error
-    return read_fields(SweepSpec, _with_plain_tasks(terms), str(path))
+    try:
+        return read_fields(SweepSpec, _with_plain_tasks(terms), "the sweep")
+    except UsageError as error:
+        message = f"{path}: {error}"
+        raise UsageError(message) from error
 
 
 def _with_plain_tasks(terms: Any) -> Any:
