@@ -20,6 +20,7 @@ _EXPORTS = {
     "load_record": "harness.record_files",
     "load_records": "harness.record_files",
     "load_dataset": "harness.registry",
+    "load_generator": "tasks.synthesis.generator.load",
     "load_tokenizer": "harness.tokenizer_registry",
     "run": "harness.runner",
     "validate": "harness.conformance",

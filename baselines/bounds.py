@@ -162,3 +162,17 @@ def build_down16(
         UsageError: `config` or `weights` was given.
     """
     return _build_down(16, variant=variant, config=config, weights=weights, device=device)
+
+
+def build_pixels(
+    *, variant: str, config: Mapping[str, Any] | None, weights: object, device: str
+) -> BoxDown:
+    """The bound `pixels`: what a probe reads where nobody has learnt anything, at 64 x 64.
+
+    Raises:
+        UsageError: `config` or `weights` was given.
+    """
+    _refuse_options("pixels", config, weights)
+    source = "4×4 area average: the pixels of a 64×64 image, bicubic back"
+    info = _info("pixels", variant, factor=4, source=source)
+    return BoxDown(info, factor=4, device=device)

@@ -32,6 +32,7 @@ ENTRIES: tuple[TokenizerEntry, ...] = (
     _bound("mean", "bound: the mean colour of each image"),
     _bound("down8", "bound: 8×8 area average, bicubic back"),
     _bound("down16", "bound: 16×16 area average, bicubic back"),
+    _bound("pixels", "bound: the image at 64×64 pixels, the probe's reference row"),
     _codec("jpeg", "codec: baseline JPEG at a bit budget per image"),
     _codec("webp", "codec: lossy WebP at a bit budget per image"),
     _codec("avif", "codec: AVIF at a bit budget per image"),

@@ -23,10 +23,16 @@ KINDS = {
     "images": "ingested data sets: pixels as they are measured",
     "npz": "unpacked arrays of npz files",
     "features": "features of original images",
+    "probe-features": "what tokenizers make of labelled images, for probes",
     "bounds": "scores of the trivial bounds",
+    "tokens": "codes of images, that generators learn from",
+    "generators": "trained generators of codes",
+    "classifiers": "small networks that name images",
     "audit-signatures": "what data audit has computed of each image",
     "file-hashes": "SHA-256 of files, so that none is read twice",
+    "vqa": "language models and projectors that were taught to answer",
     "pools": "procedural images that networks are trained on",
+    "locks": "held while one of the others is made",
     "tar-index": "where the members of WebDataset shards lie",
     "weights": "downloaded weights; removed only by --kind weights",
 }
@@ -182,7 +188,15 @@ def _in_use(entry: Entry, opened: frozenset[Path] | None, now: float) -> str | N
             return f"{root}, which is no part of the cache, lies in it"
     if opened and any(path == entry.path or entry.path in path.parents for path in opened):
         return "a running process has it open"
-    being_written = entry.path.name.startswith(".") or entry.kind in {"features", "bounds"}
+    being_written = entry.path.name.startswith(".") or entry.kind in {
+        "features",
+        "probe-features",
+        "bounds",
+        "tokens",
+        "generators",
+        "classifiers",
+        "vqa",
+    }
     if (being_written or opened is None) and now - entry.written < _FRESH_SECONDS:
         return f"written less than {_FRESH_SECONDS / 60:.0f} minutes ago, perhaps by a running one"
     return None

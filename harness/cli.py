@@ -97,8 +97,14 @@ def run(
     ] = None,
     extractor: Annotated[
         str | None,
-        typer.Option("--extractor", help="recon: a further feature space, such as dinov2."),
+        typer.Option(
+            "--extractor",
+            help="recon: tf, clean, lpips-vgg, dinov2, timm:NAME, openclip:MODEL/TAG.",
+        ),
     ] = None,
+    retention: Annotated[
+        bool, typer.Option("--retention", help="recon: ask a classifier what it still sees.")
+    ] = False,
     generator: Annotated[
         Path | None, typer.Option("--generator", help="synthesis: a trained generator.")
     ] = None,
@@ -144,7 +150,12 @@ def run(
         data_root=data_root or environment_root(),
         force=force,
         options=_given(
-            preset=preset, extractor=extractor, generator=generator, model=model, answers=answers
+            preset=preset,
+            extractor=extractor,
+            retention="yes" if retention else None,
+            generator=generator,
+            model=model,
+            answers=answers,
         ),
         command=command_line(),
     )

@@ -160,8 +160,7 @@ def _weights() -> list[Finding]:
         fetch = f"medbench weights fetch {row['tokenizer']}"
         remedy = f"{row['source']}, then --weights PATH" if by_hand else fetch
         findings.append(Finding("weights", row["tokenizer"], "missing", detail, remedy))
-    findings.append(_inception())
-    return findings
+    return [*findings, _inception(), _lpips()]
 
 
 def _inception() -> Finding:
@@ -172,3 +171,14 @@ def _inception() -> Finding:
         return Finding("weights", "FID Inception", "ok", str(found))
     detail = "rfid and kid are absent; rfd_random is computed instead"
     return Finding("weights", "FID Inception", "missing", detail, inception_file.remedy())
+
+
+def _lpips() -> Finding:
+    from .metrics import lpips_file
+
+    found = lpips_file.locate("alex")
+    if found is not None:
+        return Finding("weights", "LPIPS trunk", "ok", str(found))
+    return Finding(
+        "weights", "LPIPS trunk", "missing", "lpips is absent", lpips_file.remedy("alex")
+    )

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal
+from array import array
+from dataclasses import field
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
 
 from .files import hash_value
 from .protocol import Colour, Kind, Layout
@@ -14,8 +24,23 @@ from .vocabulary import FACET, MACRO, METRICS, MODALITIES, POOLED, SETTING, Dire
 SCHEMA_VERSION = 1
 
 
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+_PLAUSIBLE = 1e12
+"""No metric is larger: what is, comes of a broken or a hostile record, and overflows in means."""
+
+
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _CONFIG | ConfigDict(frozen=True)
+
+
+def _packed(values: list[float]) -> array[float]:
+    """Eight bytes a number instead of 32: boards hold thousands of records."""
+    return array("d", values)
+
+
+Replicates = Annotated[list[float], AfterValidator(_packed), PlainSerializer(list)]
+"""Read and written as a list of numbers, held as an array of them."""
 
 
 class Definition(_Model):
@@ -32,63 +57,73 @@ class Definition(_Model):
         return hash_value([self.id, self.facts])[:16]
 
 
-class Metric(_Model):
-    """One value of one group, or its absence with the reason."""
+@dataclass(frozen=True, slots=True, config=_CONFIG)
+class Metric:
+    """One value of one group, or its absence with the reason.
+
+    A dataclass with slots, since a large board holds a million of them.
+    """
 
     name: str
     group: str
-    setting: str = ""
-    """Which of several ways to measure it, where a task has more than one; empty: the main one."""
     value: float | None
-    low: float | None = None
-    """Lower end of the 95 % interval."""
-    high: float | None = None
     n: int
     """Images (or positions, questions …) that the value rests on."""
-    unit: str = ""
     direction: Direction
     definition: str
     """Definition id; the facts are in the record's `definitions`."""
     definition_hash: str
-    replicates: list[float] | None = None
+    setting: str = ""
+    """Which of several ways to measure it, where a task has more than one; empty: the main one."""
+    low: float | None = None
+    """Lower end of the 95 % interval."""
+    high: float | None = None
+    unit: str = ""
+    replicates: Replicates | None = None
     """Values of the common resamples, for rank ranges; only for ranked macro metrics."""
-    flags: list[str] = Field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
     """`rank-deficient`, `contains training images` …"""
     reason: str | None = None
     """Why the value is absent."""
 
-    @field_validator("name")
-    @classmethod
-    def _known_metric(cls, name: str) -> str:
-        if name not in METRICS:
-            message = f"unknown metric {name!r}"
-            raise ValueError(message)
-        return name
-
-    @field_validator("setting")
-    @classmethod
-    def _short_setting(cls, setting: str) -> str:
-        if not SETTING.fullmatch(setting):
-            message = f"setting {setting!r} is not of the form {SETTING.pattern}"
-            raise ValueError(message)
-        return setting
-
     @model_validator(mode="after")
     def _legal(self) -> Metric:
+        if self.name not in METRICS:
+            message = f"unknown metric {self.name!r}"
+            raise ValueError(message)
+        if not SETTING.fullmatch(self.setting):
+            message = f"setting {self.setting!r} is not of the form {SETTING.pattern}"
+            raise ValueError(message)
+        if self.n < 0:
+            message = f"{self.name}/{self.group}: n is {self.n}"
+            raise ValueError(message)
         if self.value is None:
             if not self.reason:
                 message = f"{self.name}/{self.group}: absent without a reason"
                 raise ValueError(message)
             return self
-        facts = METRICS[self.name]
-        numbers = [v for v in (self.value, self.low, self.high) if v is not None]
-        if not all(math.isfinite(v) for v in numbers):
-            message = f"{self.name}/{self.group}: a value is not finite"
-            raise ValueError(message)
-        if not facts.low <= self.value <= facts.high:
-            message = f"{self.name}/{self.group}: {self.value} outside {facts.low}..{facts.high}"
-            raise ValueError(message)
+        self._check_numbers(self.value)
         return self
+
+    def _check_numbers(self, value: float) -> None:
+        facts = METRICS[self.name]
+        if not facts.low <= value <= facts.high:
+            message = f"{self.name}/{self.group}: {value} outside {facts.low}..{facts.high}"
+            raise ValueError(message)
+        ends = [end for end in (self.low, self.high) if end is not None]
+        reach = (min(self.replicates), max(self.replicates)) if self.replicates else ()
+        if not all(-_PLAUSIBLE <= number <= _PLAUSIBLE for number in (value, *ends, *reach)):
+            message = f"{self.name}/{self.group}: a value is not finite, or implausibly large"
+            raise ValueError(message)
+        if sorted(ends) != ends:
+            message = f"{self.name}/{self.group}: interval from {self.low} up to {self.high}"
+            raise ValueError(message)
+
+
+@lru_cache(maxsize=4096)
+def _known_hash(definition: str) -> str:
+    """Hash of a definition's JSON text: thousands of records share a few definitions."""
+    return Definition.model_validate_json(definition).hash
 
 
 class InfoFacts(_Model):
@@ -261,18 +296,18 @@ class Record(_Model):
     @model_validator(mode="after")
     def _consistent(self) -> Record:
         seen: set[tuple[str, str, str]] = set()
+        known = {POOLED, MACRO, *MODALITIES, self.dataset.id, *self.dataset.groups}
+        hashes = {name: _known_hash(d.model_dump_json()) for name, d in self.definitions.items()}
         for metric in self.metrics:
             key = (metric.name, metric.group, metric.setting)
             if key in seen:
                 message = f"{'/'.join(filter(None, key))} occurs twice"
                 raise ValueError(message)
             seen.add(key)
-            known = (POOLED, MACRO, *MODALITIES, self.dataset.id, *self.dataset.groups)
             if metric.group not in known and not FACET.fullmatch(metric.group):
                 message = f"unknown group {metric.group!r}"
                 raise ValueError(message)
-            definition = self.definitions.get(metric.definition)
-            if definition is None or definition.hash != metric.definition_hash:
+            if hashes.get(metric.definition) != metric.definition_hash:
                 message = f"{metric.name}/{metric.group}: definition hash does not fit its facts"
                 raise ValueError(message)
         return self

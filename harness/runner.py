@@ -53,7 +53,10 @@ def execute(request: Request) -> RunResult:
     cells: list[CellResult] = []
     for task in tasks:
         dataset = load_dataset(request.dataset or task.default_dataset, data_root=request.data_root)
-        whole = Part(dataset, ingest(dataset, limit=request.limit, side=RESOLUTION))
+        limit = request.limit
+        if takes_options(task):
+            limit = task.scored_limit(task_options(task, request.options), limit)
+        whole = Part(dataset, ingest(dataset, limit=limit, side=RESOLUTION))
         parts = _other_parts(request, task, dataset)
         cells += [_attempt(request, task, whole, parts, choice) for choice in choices]
     return RunResult(cells)

@@ -156,13 +156,22 @@ def markdown_table(rows: Sequence[Row]) -> str:
     """Rows as a Markdown table; cells are escaped."""
     from tabulate import tabulate
 
-    escaped = [{k: v.replace("|", "\\|") for k, v in row.items()} for row in rows]
+    escaped = [{k: _escaped(v) for k, v in row.items()} for row in rows]
     return tabulate(
         escaped, headers="keys", tablefmt="pipe", disable_numparse=True, colalign=_alignment(rows)
     )
 
 
-_TEXT_COLUMNS = frozenset({"tokenizer", "kind", "status", "rank"})
+def _escaped(text: str) -> str:
+    """A cell that neither ends early nor is taken for HTML."""
+    plain = " ".join(text.split())
+    return plain.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+
+
+_TEXT_COLUMNS = frozenset(
+    {"tokenizer", "minus", "kind", "status", "rank", "trust", "place", "cell", "metric", "group"}
+    | {"verdict", "by", "why"}
+)
 
 
 def _alignment(rows: Sequence[Row]) -> list[str]:

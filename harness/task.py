@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .datasets.dataset import Dataset
     from .datasets.store import ImageStore
     from .protocol import Tokenizer
-    from .record import Definition, GalleryImage, Metric
+    from .record import Definition, GalleryImage, Identity, Metric
     from .shards import BatchSize
     from .vocabulary import Status
 
@@ -67,6 +67,8 @@ class Cell:
     """What `store` was ingested from."""
     parts: Mapping[str, Part] = field(default_factory=dict)
     """The other parts of the dataset, by their name."""
+    identity: Identity | None = None
+    """What the record is named after; caches of a tokenizer's output take weights and config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,15 @@ class TaskWithOptions(Task, Protocol):
 
         Raises:
             UsageError: a value that the task does not know, or a file that is not there.
+        """
+        ...
+
+    def scored_limit(self, options: Mapping[str, str], limit: int | None) -> int | None:
+        """How many images per group of the scored dataset it reads; None: all.
+
+        Args:
+            options: the user's, as given.
+            limit: the user's; None where none was given.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from ..harness.tables import (
     reasons,
     summary_rows,
 )
+from .boards import boards, by_track
 from .ranking import RANKED_KINDS, rank_ranges
+from .trust import TRACK_MEANING, WORDS, Marks, trust_mark
 
 BEGIN = "<!-- medbench:begin -->"
 END = "<!-- medbench:end -->"
@@ -30,8 +33,15 @@ _LEGEND = (
 )
 
 
-def render(records: Sequence[Record]) -> str:
-    """All boards, one after the other.
+_NO_MARKS = Marks()
+
+
+def render(records: Sequence[Record], marks: Marks = _NO_MARKS) -> str:
+    """All boards, one after the other, with a table for each track: they are not ranked together.
+
+    Args:
+        records: of any tasks and data sets.
+        marks: what maintainers said of them (see `trust`).
 
     Raises:
         UsageError: there are no records.
@@ -41,68 +51,71 @@ def render(records: Sequence[Record]) -> str:
             "no records to show. Make some with: medbench run --tokenizer meditok --task recon"
         )
         raise UsageError(message)
-    parts = ["# medbench leaderboard", _LEGEND, *(_board(board) for board in boards(records))]
+    parts = ["# medbench leaderboard", _LEGEND, _trust_legend(records, marks)]
+    parts += [_board(board, marks) for board in boards(records)]
     return "\n\n".join(parts) + "\n"
 
 
-def boards(records: Sequence[Record]) -> list[list[Record]]:
-    """Records that may share a table: same task, same images, same definitions.
-
-    A definition hash that two records both carry must agree; otherwise they are kept apart, so
-    that values of different definitions are never ranked together.
-    """
-    ordered = sorted(records, key=lambda r: (r.task, r.dataset.id, r.full_name, r.identity.key8))
-    tables: list[list[Record]] = []
-    for record in ordered:
-        home = next((t for t in tables if all(_comparable(record, other) for other in t)), None)
-        if home is None:
-            tables.append([record])
-        else:
-            home.append(record)
-    return tables
+def _trust_legend(records: Sequence[Record], marks: Marks) -> str:
+    seen = {trust_mark(record, marks).word: trust_mark(record, marks) for record in records}
+    ordered = [seen[word] for word in WORDS if word in seen]
+    return "Trust: " + "; ".join(f"{mark}: {mark.meaning}" for mark in ordered) + "."
 
 
-def _comparable(a: Record, b: Record) -> bool:
-    if (a.task, a.dataset.id, a.dataset.fingerprint) != (
-        b.task,
-        b.dataset.id,
-        b.dataset.fingerprint,
-    ):
-        return False
-    hashes = {(m.name, m.setting): m.definition_hash for m in a.metrics}
-    return all(
-        hashes.get((m.name, m.setting), m.definition_hash) == m.definition_hash for m in b.metrics
-    )
-
-
-def _board(records: list[Record]) -> str:
-    columns = columns_of(records[0].task, records)
-    primary = columns[0] if columns else None
-    records = sorted(records, key=lambda record: _order(record, primary))
+def _board(records: list[Record], marks: Marks) -> str:
     facts = records[0].dataset
     limit = f", at most {facts.limit} per modality" if facts.limit else ""
     parts = [
-        f"## {records[0].task} on `{facts.id}`",
-        f"{facts.n} images of split `{facts.split}`{limit}, {facts.resolution}×{facts.resolution} "
-        f"pixels; data fingerprint `{facts.fingerprint[:12]}`; licence: {facts.licence}.",
+        f"## {records[0].task} on {_code(facts.id)}",
+        f"{facts.n} images of split {_code(facts.split)}{limit}, "
+        f"{facts.resolution}×{facts.resolution} pixels; "
+        f"data fingerprint {_code(facts.fingerprint[:12])}; licence: {escaped(facts.licence)}.",
     ]
-    rows = summary_rows(records)
-    if primary is not None:
-        ranges = rank_ranges(records, primary.metric, primary.setting)
-        rows = [
-            {"rank": str(ranges.get(record.full_name, "–")), **row}
-            for record, row in zip(records, rows, strict=True)
-        ]
-    parts.append(markdown_table(rows))
-    for column in modality_columns(records[0].task):
-        if by_modality := modality_rows(records, column):
-            parts.append(f"### {column.heading} per modality")
-            parts.append(markdown_table(by_modality))
+    tracks = by_track(records)
+    for track, rows in tracks.items():
+        parts.append(f"### Track `{track}`: {TRACK_MEANING[track]}")
+        parts += _tables(rows, marks)
     notes = reasons(records)
     if notes:
-        parts.append("\n".join(f"- {note}" for note in notes))
+        parts.append("\n".join(f"- {escaped(note)}" for note in notes))
     parts.append(_evidence(records))
     return "\n\n".join(parts)
+
+
+def _tables(records: Sequence[Record], marks: Marks) -> list[str]:
+    """The summary of a track with ranks and trust marks, and its tables over modalities."""
+    columns = columns_of(records[0].task, records)
+    primary = columns[0] if columns else None
+    records = sorted(records, key=lambda record: _order(record, primary))
+    ranked = [record for record in records if trust_mark(record, marks).ranked]
+    ranges = rank_ranges(ranked, primary.metric, primary.setting) if primary is not None else {}
+    rows = [
+        {
+            "rank": str(ranges.get(record.full_name, "–")),
+            **row,
+            "trust": _trust(record, marks),
+        }
+        for record, row in zip(records, summary_rows(records), strict=True)
+    ]
+    parts = [markdown_table(rows)]
+    for column in modality_columns(records[0].task):
+        if by_modality := modality_rows(records, column):
+            parts.append(f"#### {column.heading} per modality")
+            parts.append(markdown_table(by_modality))
+    return parts
+
+
+def _trust(record: Record, marks: Marks) -> str:
+    return "reference" if record.info.kind not in RANKED_KINDS else str(trust_mark(record, marks))
+
+
+def escaped(text: str) -> str:
+    """A text from a record without what Markdown, or HTML in it, would act on."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    return "`" + " ".join(text.split()).replace("`", "'") + "`"
 
 
 def _order(record: Record, primary: Column | None) -> tuple[bool, float, str]:
@@ -127,12 +140,14 @@ def _evidence(records: Sequence[Record]) -> str:
         commit = (environment.git_commit or "no commit")[:10]
         dirty = ", dirty tree" if environment.git_dirty else ""
         lines.append(
-            f"- `{record.full_name}`: `{record.command}` (medbench {environment.medbench}, "
-            f"{commit}{dirty}, torch {environment.torch}, {environment.device}, {record.created})"
+            f"- {_code(record.full_name)}: {_code(record.command)} (medbench "
+            f"{escaped(environment.medbench)}, {escaped(commit)}{dirty}, torch "
+            f"{escaped(str(environment.torch))}, {escaped(environment.device)}, "
+            f"{escaped(record.created)})"
         )
     lines += [
         "",
-        "Definitions: " + "; ".join(f"{n} `{i}` `{h}`" for n, i, h in sorted(definitions)),
+        "Definitions: " + "; ".join(f"{n} {_code(i)} `{h}`" for n, i, h in sorted(definitions)),
     ]
     lines += ["", "</details>"]
     return "\n".join(lines)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..harness.record import Record
-from ..harness.vocabulary import MACRO, METRICS
+from ..harness.record import Metric, Record
+from ..harness.vocabulary import MACRO, METRICS, POOLED
 
 RANKED_KINDS = frozenset({"discrete", "continuous"})
 
@@ -30,8 +30,13 @@ def takes_part(record: Record) -> bool:
     return record.info.kind in RANKED_KINDS and (record.status == "ok" or lifted)
 
 
+def _overall(record: Record, metric: str, setting: str) -> Metric | None:
+    macro = record.metric(metric, MACRO, setting)
+    return macro if macro is not None else record.metric(metric, POOLED, setting)
+
+
 def rank_ranges(records: Sequence[Record], metric: str, setting: str = "") -> dict[str, RankRange]:
-    """Full name -> rank range on a macro metric, for the records that take part.
+    """Full name -> rank range on a macro metric (pooled, of one group), for those that take part.
 
     The replicates of all records come from the same draws, so that ranks are paired; records
     without replicates, or with another number of them, are left out.
@@ -40,7 +45,7 @@ def rank_ranges(records: Sequence[Record], metric: str, setting: str = "") -> di
         record.full_name: found.replicates
         for record in records
         if takes_part(record)
-        and (found := record.metric(metric, MACRO, setting)) is not None
+        and (found := _overall(record, metric, setting)) is not None
         and found.replicates
     }
     if not candidates:

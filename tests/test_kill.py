@@ -81,7 +81,7 @@ def test_ten_kills_at_random_moments_change_no_bit(images, tmp_path, monkeypatch
     whole, resumed = (
         load_record(next(record_files(tmp_path / name))) for name in ("whole", "killed")
     )
-    assert [m.model_dump() for m in resumed.metrics] == [m.model_dump() for m in whole.metrics]
+    assert resumed.metrics == whole.metrics
     tables = [pd.read_parquet(next((tmp_path / n).rglob("*.parquet"))) for n in ("whole", "killed")]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     leftovers = [p for p in (tmp_path / "killed" / ".work").rglob("*") if p.is_file()]

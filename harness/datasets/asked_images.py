@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,7 @@ class AskedImages:
     """Images with questions about them.
 
     Patients are unknown: several questions share an image, which is the cluster of statistics.
+    An image's label is the organ that it shows, where the owners state one.
     """
 
     id: str
@@ -31,6 +32,19 @@ class AskedImages:
     split: str
     found: tuple[Item, ...]
     asked: tuple[Question, ...]
+    open_part: Callable[[str], AskedImages] | None = None
+    """Opens another part of the set by its name; None where there are no parts."""
+
+    def part(self, name: str) -> AskedImages:
+        """The part of that name (`train`, `val`, `test`) of the same set.
+
+        Raises:
+            UsageError: the set has no parts, or none of that name.
+        """
+        if self.open_part is None:
+            message = f"{self.id} has no parts, and {name!r} was asked for"
+            raise UsageError(message)
+        return self.open_part(name)
 
     def items(self, limit: int | None = None) -> Sequence[Item]:
         """Images in the order in which they are first asked about; absent ones fail on loading."""

@@ -20,6 +20,7 @@ ENTRIES = (
     Plugin("sa-med2d", f"{_HERE}.sa_med2d:build", packaged_card("sa-med2d").title),
     Plugin("dicom", f"{_HERE}.dicom:build", "dicom:PATH, a DICOM file or a folder of them"),
     Plugin("nifti", f"{_HERE}.nifti:build", "nifti@MODALITY:PATH, slices of NIfTI volumes"),
+    Plugin("union", f"{_HERE}.union:build", "union:A,B: several sets as one, part by part"),
     Plugin("npz", f"{_HERE}.npz:build", "npz@MODALITY:FILE, any file in MedMNIST's layout"),
     *(
         Plugin(name, f"{_HERE}.{module}:build", packaged_card(name).title)

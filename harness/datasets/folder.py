@@ -1,4 +1,8 @@
-"""`folder:PATH`: a directory of images, one sub-directory per modality."""
+"""`folder:PATH`: a directory of images, one sub-directory per modality.
+
+Below the modality a directory may name the split (`train`, `val`, `test`), and the next one is
+the label: `PATH/ct/normal/1.png`, `PATH/ct/train/normal/1.png`. `folder@test:PATH` is one split.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from ..vocabulary import MODALITIES
 from .card import Card
 from .dataset import Item, pick_per_group
 from .images import SUFFIXES, decode_file
+from .parts import WORDS, written_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,22 @@ class FolderDataset:
     card: Card
     split: str = "all"
 
+    def part(self, name: str) -> FolderDataset:
+        """The images below directories that are named as that part.
+
+        Raises:
+            UsageError: there are none.
+        """
+        splits = {split for each in image_names(self.root) if (split := split_of(each))}
+        word = written_part(name, splits, where=str(self.root))
+        return build(f"folder@{word}:{self.root}", argument=str(self.root), variant=word)
+
     def items(self, limit: int | None = None) -> Sequence[Item]:
         """Files in the order of their relative paths."""
-        items = FolderItems(self.root, image_names(self.root))
+        names = image_names(self.root)
+        if self.split != "all":
+            names = [name for name in names if split_of(name) == self.split]
+        items = FolderItems(self.root, names)
         return items if limit is None else pick_per_group(items, limit)
 
 
@@ -59,7 +77,22 @@ class FolderItems(Sequence[Item]):
             group=name.partition("/")[0],
             load=partial(decode_file, path),
             content_key=partial(file_sha256, path),
+            label=label_of(name),
         )
+
+
+def split_of(name: str) -> str | None:
+    """The split that a relative path names below its modality, or None."""
+    directories = name.split("/")[1:-1]
+    known = {word for words in WORDS.values() for word in words}
+    return directories[0] if directories and directories[0].lower() in known else None
+
+
+def label_of(name: str) -> str | None:
+    """The first directory of a relative path below modality and split, or None."""
+    directories = name.split("/")[1:-1]
+    below = directories[1:] if split_of(name) else directories
+    return below[0] if below else None
 
 
 def image_names(root: Path) -> list[str]:
@@ -97,13 +130,15 @@ def image_files(root: Path) -> list[Path]:
 def build(
     reference: str, *, argument: str, variant: str = "", data_root: Path | None = None
 ) -> FolderDataset:
-    """Make the dataset of `folder:PATH`; a relative PATH is also looked for in the data root.
+    """Make the dataset of `folder:PATH` or `folder@SPLIT:PATH`.
+
+    A relative PATH is also looked for in the data root.
 
     Raises:
         MissingPrerequisite: no such directory.
-        UsageError: no path, no images, or a directory whose name is not a modality.
+        UsageError: no path, no images, none of that split, or a directory whose name is not a
+            modality.
     """
-    del variant
     root = find_path(argument, data_root, what="folder:PATH")
     if not root.is_dir():
         message = f"{reference}: {root} is not a directory"
@@ -118,22 +153,27 @@ def build(
         )
         message = f"{reference}: no images in {root}. {hint}; modalities: {', '.join(MODALITIES)}"
         raise UsageError(message)
+    if variant:
+        known = {split for each in files if (split := split_of(each))}
+        variant = written_part(variant, known, where=reference)
+        files = [name for name in files if split_of(name) == variant]
     groups = sorted({name.partition("/")[0] for name in files})
     check_modalities(groups, where=str(root))
+    name = f"folder{'@' + variant if variant else ''}:{root.name}"
     card = Card.model_validate(
         {
-            "id": f"folder:{root.name}",
+            "id": name,
             "title": f"Images in {root.name}",
             "source": "a folder on this machine",
             "licence": "unknown",
             "modalities": groups,
-            "splits": {"all": len(files)},
+            "splits": {variant or "all": len(files)},
             "layout": "verified (one directory per modality)",
             "how_to_get": "the user's own files",
             "known_problems": ["Patients are unknown, so intervals treat images as independent."],
         }
     )
-    return FolderDataset(id=card.id, root=root, card=card)
+    return FolderDataset(id=card.id, root=root, card=card, split=variant or "all")
 
 
 def find_path(argument: str, data_root: Path | None, *, what: str) -> Path:

@@ -16,7 +16,8 @@ from typing import IO
 from ..errors import UsageError
 from .folder import find_path
 from .json_rows import iter_json_rows
-from .rows import RawRow, RowsDataset, check_rows, rows_dataset
+from .rows import RawRow, check_rows
+from .rows_dataset import RowsDataset, rows_dataset
 
 
 def read_rows(path: Path) -> Iterator[RawRow]:

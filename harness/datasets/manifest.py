@@ -14,7 +14,8 @@ from typing import Any
 
 from ..errors import UsageError
 from .folder import find_path
-from .rows import OPTIONAL, PATH_FIELDS, RawRow, RowsDataset, check_rows, rows_dataset
+from .rows import OPTIONAL, PATH_FIELDS, RawRow, check_rows
+from .rows_dataset import RowsDataset, rows_dataset
 
 _ESCAPED = re.compile("[\udc80-\udcff]")
 """Bytes that are not UTF-8, as `surrogateescape` reads them."""

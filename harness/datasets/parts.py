@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 from ..errors import UsageError
+from ..locations import data_root
+from ..registry import load_dataset
 from .dataset import Dataset
+
+WORDS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""What tables and folders call the parts."""
 
 
 @runtime_checkable
@@ -22,11 +32,14 @@ class Parted(Protocol):
 
 
 def part_of(dataset: Dataset, name: str) -> Dataset:
-    """Another part of the dataset's set.
+    """Another part of the dataset's set; a name with `@` is the id of another data set.
 
     Raises:
         UsageError: it has no such part.
+        MissingPrerequisite: the other data set is not on this machine.
     """
+    if "@" in name:
+        return load_dataset(name, data_root=data_root())
     if not isinstance(dataset, Parted):
         message = (
             f"{dataset.id} has no parts, and this task learns on {name!r}. Give a set with "
@@ -34,3 +47,32 @@ def part_of(dataset: Dataset, name: str) -> Dataset:
         )
         raise UsageError(message)
     return dataset.part(name)
+
+
+def has_part(dataset: Dataset, name: str) -> bool:
+    """Whether the dataset's set has a part of that name."""
+    try:
+        part_of(dataset, name)
+    except UsageError:
+        return False
+    return True
+
+
+def written_part(name: str, known: Iterable[str], *, where: str) -> str:
+    """What a table or folder calls the part: the name itself, or a word for it.
+
+    Args:
+        name: `train`, `val`, `test`, or another that is looked for as it is.
+        known: the words that occur.
+        where: the table or folder, for the message.
+
+    Raises:
+        UsageError: none of them.
+    """
+    words = list(known)
+    by_lower = {word.lower(): word for word in words}
+    for word in (name, *WORDS.get(name, ())):
+        if word in words or word.lower() in by_lower:
+            return word if word in words else by_lower[word.lower()]
+    message = f"{where}: no part {name!r}; found: {', '.join(sorted(words)) or 'none'}"
+    raise UsageError(message)

@@ -15,6 +15,7 @@ from ..errors import MedbenchError, MissingPrerequisite, UsageError
 from ..progress import track
 from .card import Card, packaged_card
 from .dataset import Item, pick_per_group
+from .parts import written_part
 from .placed_files import Placed, find_images, folder_of
 from .store import Failure
 
@@ -27,6 +28,20 @@ class PlacedDataset:
     card: Card
     split: str
     found: tuple[Item, ...]
+    base: Card
+    """Of the whole set."""
+    data_root: Path | None = None
+
+    def part(self, name: str) -> PlacedDataset:
+        """Another of the splits that the paths tell.
+
+        Raises:
+            UsageError: they tell none of that name.
+        """
+        placed = find_images(self.base, self.data_root)
+        known = {split for split in placed.splits if split is not None}
+        word = written_part(name, known, where=f"{self.base.id} in {placed.folder}")
+        return read_placed(self.base, word, self.data_root)
 
     def items(self, limit: int | None = None) -> Sequence[Item]:
         """Images in the order of their relative paths."""
@@ -66,7 +81,7 @@ def read_placed(card: Card, split: str, data_root: Path | None) -> PlacedDataset
     problems = [*count_differences(card, placed, split=split or None), *card.known_problems]
     name = f"{card.id}@{split}" if split else card.id
     own_card = card.model_copy(update={"id": name, "known_problems": problems})
-    return PlacedDataset(name, own_card, split or "all", chosen)
+    return PlacedDataset(name, own_card, split or "all", chosen, card, data_root)
 
 
 def count_differences(card: Card, placed: Placed, *, split: str | None = None) -> list[str]:

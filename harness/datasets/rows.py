@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,7 @@ import numpy as np
 from ..errors import UsageError
 from ..file_hashes import file_sha256
 from ..vocabulary import MODALITIES
-from .card import Card
-from .dataset import Item, pick_per_group
+from .dataset import Item
 from .images import Decoded, Window, decode_file
 
 PATH_FIELDS = ("path", "identifier")
@@ -239,60 +238,3 @@ def hash_or_absence(path: Path) -> str:
 
 def _read_mask(path: Path) -> np.ndarray:
     return decode_file(path).rgb.max(axis=2) > 0
-
-
-@dataclass(frozen=True, slots=True)
-class RowsDataset:
-    """The rows of one table (of one split, where a split is asked for)."""
-
-    id: str
-    table: Path
-    checked: tuple[Row, ...]
-    card: Card
-    split: str = "all"
-
-    @property
-    def rows(self) -> list[dict[str, str | None]]:
-        """Id and split of each row, as the table says."""
-        return [{"id": row.id, "split": row.split} for row in self.checked]
-
-    def items(self, limit: int | None = None) -> Sequence[Item]:
-        """Rows in the table's order."""
-        return pick_per_group([row.item() for row in self.checked], limit)
-
-
-def rows_dataset(reference: str, table: Path, rows: Sequence[Row], *, split: str) -> RowsDataset:
-    """The dataset of a table's rows, or of those of one split.
-
-    Raises:
-        UsageError: no row, none of that split, or none that can be used.
-    """
-    if not rows:
-        message = f"{table}: no rows"
-        raise UsageError(message)
-    chosen = [row for row in rows if row.split == split] if split else list(rows)
-    if not chosen:
-        splits = sorted({str(row.split) for row in rows})
-        message = f"{reference}: no row has split {split!r}; found: {', '.join(splits)}"
-        raise UsageError(message)
-    bad = [row.problem for row in chosen if row.problem is not None]
-    if len(bad) == len(chosen):
-        message = f"none of the {len(bad)} rows can be used: {'; '.join(bad[:3])}"
-        raise UsageError(message)
-    good = [row for row in chosen if row.problem is None]
-    name = f"{reference.partition(':')[0].partition('@')[0]}{'@' + split if split else ''}"
-    card = Card.model_validate(
-        {
-            "id": f"{name}:{table.name}",
-            "title": f"Images listed in {table.name}",
-            "source": "a table on this machine",
-            "licence": "unknown",
-            "modalities": sorted({row.group for row in good}),
-            "splits": {split or "all": len(chosen)},
-            "layout": "verified (fields checked)",
-            "patient_key": "patient" if any(row.patient for row in good) else None,
-            "how_to_get": "the user's own files",
-            "known_problems": [f"{len(bad)} rows cannot be used, first: {bad[0]}"] if bad else [],
-        }
-    )
-    return RowsDataset(card.id, table, tuple(chosen), card, split or "all")

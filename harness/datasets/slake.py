@@ -40,6 +40,8 @@ def build(
 ) -> AskedImages:
     """Make the question set; images are grouped under the modality that the owners state.
 
+    An image's label is the owners' `location`, such as `Lung`. A part is of the same language.
+
     Raises:
         MissingPrerequisite: the split's file is not on this machine.
         UsageError: an unknown split or language, not JSON, no usable row, or a count that is
@@ -70,8 +72,17 @@ def build(
         id=name,
         card=card.model_copy(update={"id": name, "known_problems": problems}),
         split=split,
-        found=tuple(image.item(group=rows.groups[image.name]) for image in images),
+        found=tuple(
+            image.item(group=rows.groups[image.name], label=rows.organs[image.name])
+            for image in images
+        ),
         asked=tuple(chosen),
+        open_part=lambda name: build(
+            reference,
+            argument=argument,
+            variant=f"{name}-{language}" if language else name,
+            data_root=data_root,
+        ),
     )
 
 
@@ -82,6 +93,7 @@ class _Rows:
         self.questions: list[Question] = []
         self.images: dict[str, ImageFile] = {}
         self.groups: dict[str, str] = {}
+        self.organs: dict[str, str | None] = {}
         self.defects: list[str] = []
         self._ids: set[str] = set()
         for number, row in enumerate(iter_json_rows(path), 1):
@@ -112,3 +124,4 @@ class _Rows:
         self.questions.append(question)
         self.images.setdefault(image.name, image)
         self.groups[image.name] = group
+        self.organs.setdefault(image.name, str(row.get("location") or "").strip() or None)

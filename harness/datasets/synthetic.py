@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -52,6 +52,16 @@ class SyntheticDataset:
             for question in self._questions(modality, index)
         ]
         return pick_per_kind(asked, limit)
+
+    def questions_about(self, images: Collection[str]) -> Sequence[Question]:
+        """All questions about some images, by their ids, without describing the others."""
+        return [
+            question
+            for modality in medsynth.MODALITIES
+            for index in range(self.per_group)
+            if self._id(modality, index) in images
+            for question in self._questions(modality, index)
+        ]
 
     def _id(self, modality: str, index: int) -> str:
         return f"{self.split}/{modality}/{index:05d}"

@@ -70,6 +70,9 @@ def build(
         split=split,
         found=tuple(image.item(group=name, label=rows.organs[image.name]) for image in images),
         asked=tuple(chosen),
+        open_part=lambda name: build(
+            reference, argument=argument, variant=name, data_root=data_root
+        ),
     )
 
 

@@ -133,6 +133,22 @@ def accuracy(truth: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
     return float((_answers(truth, scores) == truth).mean())
 
 
+def label_accuracy(truth: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
+    """Share of right decisions over all images and labels of a multi-label set, in [0, 1].
+
+    MedMNIST's rule: each label is decided by itself at probability 1/2.
+
+    Args:
+        truth: 0/1 (N, C).
+        scores: (N, C), log-probabilities of the labels.
+
+    Raises:
+        MetricError: as `RankedScores`.
+    """
+    table = class_members(truth, scores)
+    return float(((scores > np.log(0.5)) == table).mean())
+
+
 def recalls(truth: NDArray[np.integer], scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Share of each class's images that are recognised, float64 (C,); NaN without an image.
 

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .image_pairs import check_image_pairs
-from .local_moments import local_moments
-from .ssim import CHUNK, GAUSSIAN_WINDOW, contrast_structure, luminance, planes
+from .packed_pairs import PackedPairs, Similarity, packed_pairs
+from .ssim import GAUSSIAN_WINDOW, UNIFORM_WINDOW
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +33,6 @@ SMALLEST_SIDE = (len(GAUSSIAN_WINDOW) - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 """161 pixels: below that the window does not fit into the coarsest scale."""
 
 
-@torch.inference_mode()
 def ms_ssim(reference: NDArray[np.uint8], candidate: NDArray[np.uint8]) -> NDArray[np.float64]:
     """MS-SSIM of each pair: window and constants as in `ssim`, five scales.
 
@@ -48,33 +46,39 @@ def ms_ssim(reference: NDArray[np.uint8], candidate: NDArray[np.uint8]) -> NDArr
     Raises:
         MetricError: the arrays are no uint8 image pairs, or a side is 160 pixels or less.
     """
+    return structural_similarities(reference, candidate)["ms_ssim"]
+
+
+@torch.inference_mode()
+def structural_similarities(
+    reference: NDArray[np.uint8], candidate: NDArray[np.uint8], *, uniform: bool = False
+) -> dict[str, NDArray[np.float64]]:
+    """`ssim` and `ms_ssim` of each pair in one pass, with `uniform` `ssim_u7` too.
+
+    SSIM is the first scale of MS-SSIM, so it costs nothing more. Arguments and errors are those
+    of `ms_ssim`, values those of the functions of these names.
+    """
     check_image_pairs(reference, candidate, smallest_side=SMALLEST_SIDE)
-    values = np.empty(len(reference), dtype=np.float64)
-    for start in range(0, len(reference), CHUNK):
-        rows = slice(start, start + CHUNK)
-        per_channel = _per_channel(planes(reference[rows]), planes(candidate[rows]))
-        values[rows] = per_channel.mean(dim=1).numpy()
-    # Rounding can lead past 1 by 1e-8.
-    return values.clip(0.0, 1.0)
+    names = ("ssim", "ssim_u7", "ms_ssim") if uniform else ("ssim", "ms_ssim")
+    values = {name: np.empty(len(reference), dtype=np.float64) for name in names}
+    for rows, pairs in packed_pairs(reference, candidate):
+        finest = pairs.similarity(GAUSSIAN_WINDOW)
+        values["ssim"][rows] = finest.whole.mean(dim=1).numpy()
+        values["ms_ssim"][rows] = _per_channel(pairs, finest).mean(dim=1).numpy()
+        if uniform:
+            under_seven = pairs.similarity(UNIFORM_WINDOW, sample=True)
+            values["ssim_u7"][rows] = under_seven.whole.mean(dim=1).numpy()
+    # Rounding can lead past 1 by 1e-8; MS-SSIM is never negative.
+    return {name: found.clip(-1.0, 1.0) for name, found in values.items()}
 
 
-def _per_channel(x: Tensor, y: Tensor) -> Tensor:
-    """MS-SSIM of planes (B, C, H, W), values 0..255: float64 (B, C)."""
-    product = torch.ones(x.shape[:2], dtype=torch.float64)
-    last = len(SCALE_WEIGHTS) - 1
-    for scale, weight in enumerate(SCALE_WEIGHTS):
-        moments = local_moments(x, y, GAUSSIAN_WINDOW)
-        similarity = contrast_structure(moments)
-        if scale == last:
-            similarity.mul_(luminance(moments))
-        else:
-            x, y = _halve(x), _halve(y)
-        factor = similarity.mean(dim=(2, 3), dtype=torch.float64)
-        product *= factor.clamp_min(0.0) ** weight
-    return product
-
-
-def _halve(x: Tensor) -> Tensor:
-    # An odd side gets a zero row in front that counts in the mean, as in pytorch-msssim.
-    padding = [side % 2 for side in x.shape[-2:]]
-    return F.avg_pool2d(x, kernel_size=2, padding=padding)
+def _per_channel(pairs: PackedPairs, finest: Similarity) -> Tensor:
+    """MS-SSIM of each image and channel, float64 (n, 3), given its first scale."""
+    factors = [finest.structure]
+    for _ in SCALE_WEIGHTS[1:]:
+        pairs = pairs.halved()
+        similarity = pairs.similarity(GAUSSIAN_WINDOW)
+        factors.append(similarity.structure)
+    factors[-1] = similarity.whole
+    weights = torch.tensor(SCALE_WEIGHTS, dtype=torch.float64)[:, None, None]
+    return (torch.stack(factors).clamp_min(0.0) ** weights).prod(dim=0)

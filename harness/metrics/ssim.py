@@ -16,18 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .image_pairs import DATA_RANGE, check_image_pairs
-from .local_moments import LocalMoments, gaussian_window, local_moments, uniform_window
+from .image_pairs import check_image_pairs
+from .local_moments import gaussian_window, uniform_window
+from .packed_pairs import C1, C2, packed_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-K1, K2 = 0.01, 0.03
-C1, C2 = (K1 * DATA_RANGE) ** 2, (K2 * DATA_RANGE) ** 2
+__all__ = ["C1", "C2", "GAUSSIAN_WINDOW", "UNIFORM_WINDOW", "planes", "ssim", "ssim_u7"]
+
 GAUSSIAN_WINDOW = gaussian_window(11, 1.5)
 UNIFORM_WINDOW = uniform_window(7)
-CHUNK = 2
-"""Images per step: the maps of two 256×256 colour images stay in the cache of one core."""
 
 
 def ssim(reference: NDArray[np.uint8], candidate: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -43,7 +42,7 @@ def ssim(reference: NDArray[np.uint8], candidate: NDArray[np.uint8]) -> NDArray[
     Raises:
         MetricError: the arrays are no uint8 image pairs, or smaller than the window.
     """
-    return _mean_ssim(reference, candidate, GAUSSIAN_WINDOW, sample_covariance=False)
+    return _mean_ssim(reference, candidate, GAUSSIAN_WINDOW, sample=False)
 
 
 def ssim_u7(reference: NDArray[np.uint8], candidate: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -62,19 +61,7 @@ def ssim_u7(reference: NDArray[np.uint8], candidate: NDArray[np.uint8]) -> NDArr
     Raises:
         MetricError: the arrays are no uint8 image pairs, or smaller than the window.
     """
-    return _mean_ssim(reference, candidate, UNIFORM_WINDOW, sample_covariance=True)
-
-
-def contrast_structure(moments: LocalMoments, covariance_scale: float = 1.0) -> Tensor:
-    """The factor ``(2 σxy + C2) / (σx² + σy² + C2)`` at every position."""
-    top = moments.covariance * (2.0 * covariance_scale) + C2
-    return top.div_(moments.variances * covariance_scale + C2)
-
-
-def luminance(moments: LocalMoments) -> Tensor:
-    """The factor ``(2 μx μy + C1) / (μx² + μy² + C1)`` at every position."""
-    x, y = moments.mean_x, moments.mean_y
-    return (2.0 * x * y + C1).div_((x * x).add_(y * y).add_(C1))
+    return _mean_ssim(reference, candidate, UNIFORM_WINDOW, sample=True)
 
 
 def planes(images: NDArray[np.uint8]) -> Tensor:
@@ -88,16 +75,11 @@ def _mean_ssim(
     candidate: NDArray[np.uint8],
     window: tuple[float, ...],
     *,
-    sample_covariance: bool,
+    sample: bool,
 ) -> NDArray[np.float64]:
     check_image_pairs(reference, candidate, smallest_side=len(window))
-    count = len(window) ** 2
-    scale = count / (count - 1) if sample_covariance else 1.0
     values = np.empty(len(reference), dtype=np.float64)
-    for start in range(0, len(reference), CHUNK):
-        rows = slice(start, start + CHUNK)
-        moments = local_moments(planes(reference[rows]), planes(candidate[rows]), window)
-        similarity = contrast_structure(moments, scale).mul_(luminance(moments))
-        values[rows] = similarity.mean(dim=(1, 2, 3), dtype=torch.float64).numpy()
+    for rows, pairs in packed_pairs(reference, candidate):
+        values[rows] = pairs.similarity(window, sample=sample).whole.mean(dim=1).numpy()
     # Rounding can lead past 1 by 1e-8.
     return values.clip(-1.0, 1.0)

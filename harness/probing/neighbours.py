@@ -29,11 +29,11 @@ _QUERIES = 1024
 def neighbour_scores(
     train: NDArray[np.floating], labels: NDArray[np.integer], test: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Share of the votes that each class gets, float64 (N, C), rows summing to 1.
+    """Share of the votes that each class gets, float64 (N, C), rows of classes summing to 1.
 
     Args:
         train: float (n, d), at least `NEIGHBOURS` rows, none of them all zeros.
-        labels: int (n,), class numbers from 0.
+        labels: int (n,), class numbers from 0; or 0/1 (n, C), the labels that hold.
         test: float (N, d), none of the rows all zeros.
 
     Raises:
@@ -45,18 +45,21 @@ def neighbour_scores(
         raise MetricError(
             f"{len(train)} training images; {NEIGHBOURS} neighbours need at least as many."
         )
-    if np.shape(labels) != (len(train),):
+    if np.ndim(labels) not in (1, 2) or len(labels) != len(train):
         raise MetricError(f"{len(train)} training images, labels of shape {np.shape(labels)}.")
-    members = one_hot(labels, int(labels.max()) + 1).astype(np.float64)
+    table = labels if labels.ndim == 2 else one_hot(labels, int(labels.max()) + 1)
+    members = table.astype(np.float64)
     directions, queries = _directions(train, "training"), _directions(test, "test")
     votes = np.empty((len(test), members.shape[1]))
+    totals = np.empty((len(test), 1))
     for start in range(0, len(test), _QUERIES):
         similarity = queries[start : start + _QUERIES] @ directions.T
         # Equal similarities go to the image that comes first, so that repeats agree.
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
         weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1.0) / TEMPERATURE)
         votes[start : start + _QUERIES] = np.einsum("qk,qkc->qc", weights, members[nearest])
-    return votes / votes.sum(axis=1, keepdims=True)
+        totals[start : start + _QUERIES] = weights.sum(axis=1, keepdims=True)
+    return votes / totals
 
 
 def _directions(features: NDArray[np.floating], name: str) -> NDArray[np.float64]:

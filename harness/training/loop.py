@@ -67,7 +67,7 @@ class Trainer:
         """Steps done."""
         self.seconds = 0.0
         """Spent in steps, those before a resume included."""
-        optimiser = build_optimiser(recipe.model, settings.optimiser)
+        optimiser = build_optimiser(recipe.model, settings.optimiser, recipe.rate_scale)
         self.engine = Engine(recipe, optimiser, precision=settings.precision, device=device)
         self.schedule = settings.optimiser.schedule(settings.steps)
         self._opposing = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,28 +22,39 @@ def decays(name: str, parameter: torch.Tensor) -> bool:
 
 
 def parameter_groups(
-    named: Iterable[tuple[str, nn.Parameter]], *, weight_decay: float
+    named: Iterable[tuple[str, nn.Parameter]],
+    *,
+    weight_decay: float,
+    rate_scale: Callable[[str], float] = lambda _: 1.0,
 ) -> list[dict[str, Any]]:
-    """Two groups, with and without decay, of the parameters that are trained; empty ones left out.
+    """Groups of the parameters that are trained: by rate, and by whether they decay.
 
-    Each group carries the parameters' names under `names`, in order.
+    Each group carries the parameters' names under `names`, in order, and its rate relative to the
+    run's under `rate_scale` where it has another one.
     """
-    groups: list[dict[str, Any]] = [
-        {"params": [], "names": [], "weight_decay": weight_decay},
-        {"params": [], "names": [], "weight_decay": 0.0},
-    ]
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in named:
         if parameter.requires_grad:
-            group = groups[0 if decays(name, parameter) else 1]
+            scale, decayed = rate_scale(name), decays(name, parameter)
+            own_rate = {} if scale == 1.0 else {"rate_scale": scale}
+            decay = weight_decay if decayed else 0.0
+            empty = {"params": [], "names": [], "weight_decay": decay, **own_rate}
+            group = groups.setdefault((-scale, not decayed), empty)
             group["params"].append(parameter)
             group["names"].append(name)
-    return [group for group in groups if group["params"]]
+    return [groups[key] for key in sorted(groups)]
 
 
-def build_optimiser(model: nn.Module, settings: OptimiserSettings) -> torch.optim.AdamW:
+def build_optimiser(
+    model: nn.Module,
+    settings: OptimiserSettings,
+    rate_scale: Callable[[str], float] = lambda _: 1.0,
+) -> torch.optim.AdamW:
     """AdamW over the model's trainable parameters."""
     return torch.optim.AdamW(
-        parameter_groups(model.named_parameters(), weight_decay=settings.weight_decay),
+        parameter_groups(
+            model.named_parameters(), weight_decay=settings.weight_decay, rate_scale=rate_scale
+        ),
         lr=settings.learning_rate,
         betas=settings.betas,
         eps=settings.epsilon,
@@ -51,6 +62,6 @@ def build_optimiser(model: nn.Module, settings: OptimiserSettings) -> torch.opti
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group this learning rate."""
+    """Give every group this learning rate, times its own scale."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_scale", 1.0)

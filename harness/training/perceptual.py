@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,15 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import MissingPrerequisite, UsageError
-from ..weights_file import read_content
+from ..metrics.lpips_file import FILES, PLACE
+from ..metrics.lpips_network import lpips_network
 from .config_terms import read_fields
 from .frozen import Frozen
 
 _SMALLEST_SIDE = 48
 """Below it LPIPS is 0, as upstream; the trunk's last maps would be a few pixels."""
-_FILES = {"vgg": "vgg16-397923af.pth", "alex": "alexnet-owt-7be5be79.pth"}
-"""What torchvision calls its ImageNet weights of the trunks."""
-_PLACE = "https://download.pytorch.org/models/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +124,7 @@ class LPIPSDistance(nn.Module):
 
     def __init__(self, trunk: str, weights: str | None = None) -> None:
         super().__init__()
-        import lpips
-
-        path = _weights_file(trunk, weights)
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.simplefilter("ignore", UserWarning)  # torchvision: `pretrained` is deprecated
-            network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
-        _load_trunk(network, path)
-        self.network = Frozen(network)
+        self.network = Frozen(lpips_network(trunk, _weights_file(trunk, weights)))
 
     def forward(self, rec: Tensor, target: Tensor) -> Tensor:
         """(B, 3, H, W) twice -> scalar; 0 where H is below 48."""
@@ -145,39 +135,13 @@ class LPIPSDistance(nn.Module):
 
 
 def _weights_file(trunk: str, weights: str | None) -> Path:
-    name = _FILES[trunk]
+    name = FILES[trunk]
     path = Path(weights) if weights else Path(torch.hub.get_dir()) / "checkpoints" / name
     if not path.is_file():
         message = (
             f"lpips-{trunk} needs the ImageNet weights of its trunk, and {path} is not there. Get "
-            f"{_PLACE}{name} and name it in perceptual.weights, or take kind: random-conv, which "
+            f"{PLACE}{name} and name it in perceptual.weights, or take kind: random-conv, which "
             "needs no weights."
         )
         raise MissingPrerequisite(message)
     return path
-
-
-def _load_trunk(network: nn.Module, path: Path) -> None:
-    """Fill the trunk from a file of torchvision, or everything from one of LPIPS.
-
-    Raises:
-        UsageError: the file does not hold the trunk.
-    """
-    content = read_content(path)
-    wanted = network.state_dict()
-    own = {key: key if key in content else _torchvision_key(key) for key in wanted}
-    trunk = [key for key in wanted if key.startswith("net.")]
-    if absent := [key for key in trunk if own[key] not in content]:
-        message = f"{path} holds no {own[absent[0]]}: it is not the trunk that this LPIPS needs"
-        raise UsageError(message)
-    found = {key: content[own[key]] for key in wanted if own[key] in content}
-    try:
-        network.load_state_dict(found, strict=False)
-    except RuntimeError as error:
-        message = f"{path} holds another trunk: {error}"
-        raise UsageError(message) from error
-
-
-def _torchvision_key(key: str) -> str:
-    """`net.slice2.5.weight` -> `features.5.weight`: slices keep torchvision's numbers."""
-    return "features." + ".".join(key.split(".")[2:]) if key.startswith("net.") else key

@@ -73,6 +73,11 @@ class Recipe(ABC):
         """Move what is neither `model` nor `opponent` (a frozen teacher) to the device."""
         del device
 
+    def rate_scale(self, name: str) -> float:
+        """Learning rate of the parameter of that name, relative to the run's."""
+        del name
+        return 1.0
+
     def before_step(self, step: int) -> None:
         """Prepare step `step` (for instance, initialise codebooks when their time has come)."""
         del step

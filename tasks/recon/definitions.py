@@ -2,62 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...harness.metrics import lpips_file
+from ...harness.metrics.references import ReconstructionReference
 from ...harness.record import Definition
 from ...harness.statistics import bootstrap, halves
 from ...harness.task import Plan
-from .features import Space
-
-PER_IMAGE = ("psnr", "ssim", "ssim_u7", "ms_ssim")
-"""Scores of one image, averaged over images; the order of the per-image table."""
+from .features import Space, spaces
+from .formulas import LESIONS, PER_IMAGE, PER_IMAGE_FORMULAS
+from .options import Asked, understand
+from .retention import ORIGINALS, RECIPE, TRAINING_IMAGES
 
 BOOTSTRAP = {"rule": bootstrap.RULE, "replicates": bootstrap.REPLICATES}
 HALVES = {"rule": halves.RULE, "halves": halves.HALVES, "interval": "1.96 SD"}
 
-_FORMULAS: dict[str, tuple[str, dict[str, Any]]] = {
-    "psnr": (
-        "psnr-rgb-u8-1",
-        {
-            "range": 255,
-            "error": "MSE over height, width and RGB",
-            "mean": "over images",
-            "cap": 100,
-        },
-    ),
-    "ssim": (
-        "ssim-gauss11-1",
-        {
-            "range": 255,
-            "window": "Gaussian 11x11, sigma 1.5",
-            "k": [0.01, 0.03],
-            "covariance": "population",
-            "region": "valid",
-            "channels": "each of RGB, then mean",
-        },
-    ),
-    "ssim_u7": (
-        "ssim-uniform7-1",
-        {
-            "range": 255,
-            "window": "uniform 7x7",
-            "k": [0.01, 0.03],
-            "covariance": "sample",
-            "region": "valid",
-            "channels": "each of RGB, then mean",
-        },
-    ),
-    "ms_ssim": (
-        "ms-ssim-5-1",
-        {
-            "range": 255,
-            "window": "Gaussian 11x11, sigma 1.5",
-            "weights": [0.0448, 0.2856, 0.3001, 0.2363, 0.1333],
-            "channels": "clip and multiply per channel, then mean",
-        },
-    ),
+COMMON_N = 500
+"""Images of a Fréchet distance that can be compared between sets of different sizes."""
+DRAWS = 10
+FIXED, LIMIT = f"n={COMMON_N}", "n=inf"
+"""Settings: the mean over draws of 500 images, and the value extrapolated to all images."""
+DRAWN_RULE = "draws-of-500-1"
+
+_FRECHET = {"formula": "Frechet distance of fitted Gaussians, unbiased covariances, float64"}
+_KERNEL = {"formula": "unbiased polynomial MMD, degree 3, gamma 1/d, all images"}
+_FIXED = {
+    "images": f"mean over {DRAWS} draws of {COMMON_N} without replacement",
+    "rule": DRAWN_RULE,
+    "interval": "1.96 SD over the draws: where a single draw falls",
 }
+_LIMIT = {
+    "images": "line in 1/n through n (all images) and n/2 (mean over the halves), at 1/n = 0",
+}
+
+
+def key(metric: str, setting: str = "") -> str:
+    """Under which a definition is kept: a metric has one per setting."""
+    return f"{metric}[{setting}]" if setting else metric
+
+
+def joined(*settings: str) -> str:
+    """Several settings as one."""
+    return " ".join(filter(None, settings))
 
 
 def image_facts(plan: Plan) -> dict[str, Any]:
@@ -71,28 +58,91 @@ def image_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
-    """Definitions by metric name, for the feature space that this machine has."""
+def definitions(plan: Plan) -> Mapping[str, Definition]:
+    """Definitions by `key`, for what this machine has and the user asked for."""
+    asked = understand(plan.options)
     images = image_facts(plan)
-    made = {
-        name: Definition(id=id_, facts=images | facts | {"bootstrap": BOOTSTRAP})
-        for name, (id_, facts) in _FORMULAS.items()
-    }
-    features = images | {"extractor": dict(space.definition), "halves": HALVES}
-    frechet = {"formula": "Frechet distance of fitted Gaussians, unbiased covariances, float64"}
-    kernel = {"formula": "unbiased polynomial MMD, degree 3, gamma 1/d, all images"}
-    made[space.frechet] = Definition(id=f"frechet-{space.name}-1", facts=features | frechet)
-    made[space.kernel] = Definition(id=f"kid-{space.name}-1", facts=features | kernel)
-    for name in space.absent:
-        made[name] = Definition(id=f"{name}-absent-1", facts=images | {"needs": space.needs})
-    codes = images | {"pooled": "over the group's images"}
-    made["usage"] = Definition(id="usage-1", facts=codes | {"mean": "over codebooks"})
-    entropy = {"formula": "sum over codebooks, Miller-Madow, bits per position"}
-    made["entropy"] = Definition(id="entropy-mm-1", facts=codes | entropy)
-    made["effective_bits_per_pixel"] = Definition(
-        id="effective-bpp-mm-1", facts=codes | entropy | {"scaled": "positions / pixels"}
-    )
-    rate = {"rate": "K L log2(V); continuous: 16 bits a number; codecs: measured bytes, mean"}
-    made["bits_per_image"] = Definition(id="bits-per-image-1", facts=images | rate)
-    made["bits_per_pixel"] = Definition(id="bits-per-pixel-1", facts=images | rate)
+    made = dict(_per_image(images, asked))
+    for space in spaces(asked):
+        made |= _distances(space, images)
+    made |= _codes(images)
+    if asked.retention:
+        made |= _retention(images, plan)
     return made
+
+
+def _per_image(images: dict[str, Any], asked: Asked) -> Iterator[tuple[str, Definition]]:
+    for name in (*PER_IMAGE, *LESIONS, "channel_disagreement"):
+        id_, facts = PER_IMAGE_FORMULAS[name]
+        yield name, Definition(id=id_, facts=images | facts | {"bootstrap": BOOTSTRAP})
+    for name, trunk in lpips_metrics(asked).items():
+        if lpips_file.locate(trunk) is None:
+            facts = images | {"needs": lpips_file.FILES[trunk]}
+            yield name, Definition(id=f"{name}-absent-1", facts=facts)
+            continue
+        facts = images | lpips_file.definition(trunk) | {"bootstrap": BOOTSTRAP}
+        yield name, Definition(id=f"lpips-{trunk}-0.1-1", facts=facts)
+
+
+def lpips_metrics(asked: Asked) -> dict[str, str]:
+    """Trunk of each LPIPS metric of a run."""
+    return {"lpips": "alex"} | ({"lpips_vgg": "vgg"} if asked.lpips_vgg else {})
+
+
+def _distances(space: Space, images: dict[str, Any]) -> dict[str, Definition]:
+    features = images | {
+        "extractor": dict(space.definition),
+        "reference": ReconstructionReference.RULE,
+    }
+    name = space.name
+    found = {
+        key(space.kernel, space.setting): Definition(
+            id=f"kid-{name}-1", facts=features | _KERNEL | {"halves": HALVES}
+        )
+    }
+    forms = {"": {"halves": HALVES}, FIXED: _FIXED, LIMIT: {"halves": HALVES} | _LIMIT}
+    for setting, facts in forms.items():
+        suffix = f"-{setting.replace('=', '')}" if setting else ""
+        found[key(space.frechet, joined(space.setting, setting))] = Definition(
+            id=f"frechet-{name}{suffix}-1", facts=features | _FRECHET | facts
+        )
+    for metric in space.absent:
+        found[metric] = Definition(id=f"{metric}-absent-1", facts=images | {"needs": space.needs})
+    return found
+
+
+def _codes(images: dict[str, Any]) -> dict[str, Definition]:
+    codes = images | {"pooled": "over the group's images"}
+    entropy = {"formula": "sum over codebooks, Miller-Madow, bits per position"}
+    perplexity = {"formula": "2 to the entropy of a codebook (Miller-Madow), mean over codebooks"}
+    scaled = {"scaled": "positions / pixels"}
+    rate = {"rate": "K L log2(V); continuous: 16 bits a number; codecs: measured bytes, mean"}
+    facts = {
+        "usage": ("usage-1", codes | {"mean": "over codebooks"}),
+        "entropy": ("entropy-mm-1", codes | entropy),
+        "perplexity": ("perplexity-mm-1", codes | perplexity),
+        "effective_bits_per_pixel": ("effective-bpp-mm-1", codes | entropy | scaled),
+        "bits_per_image": ("bits-per-image-1", images | rate),
+        "bits_per_pixel": ("bits-per-pixel-1", images | rate),
+    }
+    return {name: Definition(id=id_, facts=each) for name, (id_, each) in facts.items()}
+
+
+def _retention(images: dict[str, Any], plan: Plan) -> dict[str, Definition]:
+    shared = images | {
+        "classifier": dict(RECIPE),
+        "training": {"part": plan.parts.get("train"), "images": TRAINING_IMAGES},
+        "bootstrap": BOOTSTRAP,
+    }
+    auc = "mean over classes, one against the rest, by group; drawn class by class"
+    made = {
+        ("label_flip_rate", ""): ("label-flips-1", "share of images whose answer changes"),
+        ("auc_drop", ""): ("auc-drop-1", f"AUC on originals minus on reconstructions; {auc}"),
+        ("auc", ORIGINALS): ("auc-originals-1", auc),
+        ("acc", ORIGINALS): ("acc-originals-1", "share of right answers on originals"),
+        ("acc", "reconstructions"): ("acc-back-1", "share of right answers on reconstructions"),
+    }
+    return {
+        key(*name): Definition(id=id_, facts=shared | {"formula": formula})
+        for name, (id_, formula) in made.items()
+    }

@@ -1,22 +1,27 @@
-"""The feature space of the Fréchet and kernel distances, and the originals' features, kept once.
+"""The feature spaces of the Fréchet and kernel distances, and the originals' features, kept once.
 
 `rfid` and `kid` are computed only with the FID Inception and its own weights file. Where that
-file is not here, they are absent with the reason, and the random network's house metrics stand in
-under names of their own.
+file is not here, they are absent with the reason. The random network's house metrics have names of
+their own, and so have distances in further spaces, which a metric's setting names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...harness.files import hash_value
+from ...harness.errors import MissingPrerequisite
+from ...harness.files import atomic_writer, hash_value
 from ...harness.locations import cache_root
 from ...harness.metrics.extractors import inception_definition, inception_file, random_definition
+from ...harness.metrics.extractors.named import NamedExtractor
 from ...harness.shards import run_shards
+from .options import Asked
 
 if TYPE_CHECKING:
     from ...harness.datasets.store import ImageStore
@@ -36,33 +41,74 @@ class Space:
     definition: Mapping[str, Any]
     frechet: str
     kernel: str
+    setting: str = ""
+    """Of the metrics; empty where their names say the space."""
     absent: tuple[str, ...] = ()
-    """Metrics that this space cannot give."""
+    """Metrics that this space stands in for, and cannot give."""
     needs: str = ""
     """What the absent metrics would need."""
     reason: str = ""
     """Why they are absent, with what to do."""
+    variant: str = ""
+    """Of the FID Inception's input."""
+    network: NamedExtractor | None = None
+    """Of a further space."""
 
 
 def available_space() -> Space:
     """The FID Inception where its weights are on this machine, else the random network."""
-    found = inception_file.locate()
-    if found is not None:
-        return Space("inception2015", inception_definition.DEFINITION, "rfid", "kid")
-    return Space(
-        "random",
-        random_definition.DEFINITION,
-        "rfd_random",
-        "kid_random",
+    if inception_file.locate() is not None:
+        return _inception("")
+    return replace(
+        _RANDOM,
         absent=("rfid", "kid"),
         needs=inception_definition.FILE_NAME,
         reason=inception_file.absence(),
     )
 
 
+def spaces(asked: Asked) -> list[Space]:
+    """All spaces of a run: the available one, the random network, and what was asked for.
+
+    Raises:
+        MissingPrerequisite: a variant of the FID Inception without its weights.
+    """
+    main = available_space()
+    if asked.variants and main.name == _RANDOM.name:
+        message = f"--extractor {','.join(asked.variants)}: {inception_file.absence()}"
+        raise MissingPrerequisite(message)
+    found = [main] if main.name == _RANDOM.name else [main, _RANDOM]
+    found += [_inception(variant) for variant in asked.variants]
+    for network in asked.networks:
+        found.append(
+            Space(
+                network.name,
+                network.definition,
+                "rfd",
+                "kd",
+                setting=network.name,
+                network=network,
+            )
+        )
+    return found
+
+
+def _inception(variant: str) -> Space:
+    name = f"inception2015-{variant}" if variant else "inception2015"
+    definition = inception_definition.variant_definition(variant)
+    return Space(name, definition, "rfid", "kid", setting=variant, variant=variant)
+
+
+_RANDOM = Space("random", random_definition.DEFINITION, "rfd_random", "kid_random")
+
+
 def build_extractor(space: Space, *, device: str) -> Extractor:
     """The network of a space, on a device."""
-    if space.name == "random":
+    if space.network is not None:
+        from ...harness.metrics.extractors.encoder import EncoderExtractor
+
+        return EncoderExtractor(space.network, device=device)
+    if space.name == _RANDOM.name:
         from ...harness.metrics.extractors.random_conv import RandomConvExtractor
 
         return RandomConvExtractor(device=device)
@@ -71,7 +117,7 @@ def build_extractor(space: Space, *, device: str) -> Extractor:
     path = inception_file.locate()
     assert path is not None, "the space was chosen because the file is here"
     sha256 = str(space.definition["weights_sha256"])
-    return InceptionExtractor(path, sha256=sha256, device=device)
+    return InceptionExtractor(path, sha256=sha256, variant=space.variant, device=device)
 
 
 def extract(extractor: Extractor, images: np.ndarray) -> np.ndarray:
@@ -83,7 +129,7 @@ def extract(extractor: Extractor, images: np.ndarray) -> np.ndarray:
 def original_features(store: ImageStore, extractor: Extractor, *, device: str) -> np.ndarray:
     """Features of a data set's originals: computed once for all tokenizers, then read.
 
-    float32 (N, d). Keyed by the pixels, the extractor and the kind of device.
+    float32 (N, d), memory-mapped. Keyed by the pixels, the extractor and the kind of device.
     """
     key = hash_value(
         [_CACHE_VERSION, dict(extractor.definition), store.fingerprint, device.split(":")[0]]
@@ -95,4 +141,17 @@ def original_features(store: ImageStore, extractor: Extractor, *, device: str) -
         lambda start, stop: {"features": extract(extractor, store.read(start, stop))},
         label="features of the originals",
     )
-    return np.concatenate([shard["features"] for shard in shards])
+    return mapped((shard["features"] for shard in shards), folder / "features.npy", len(store))
+
+
+def mapped(parts: Iterable[np.ndarray], path: Path, count: int) -> np.ndarray:
+    """Join the shards of `count` rows in a file, and map it: memory does not grow with them."""
+    ahead = iter(parts)
+    first = next(ahead)
+    header = {"descr": first.dtype.str, "fortran_order": False, "shape": (count, first.shape[1])}
+    # Written, not mapped for writing: a full disk is then an error and no crash.
+    with atomic_writer(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in chain([first], ahead):
+            file.write(np.ascontiguousarray(part).data)
+    return np.load(path, mmap_mode="r")

@@ -1,6 +1,12 @@
-"""Pictures beside a record: originals with their reconstructions, where the card allows it.
+"""Pictures beside a record: originals, reconstructions and error maps, where the card allows it.
 
-Seeded picks are the same for every tokenizer; the worst images of a score show its failures.
+Seeded picks are the same for every tokenizer, some of every group; the worst five images of a score
+show its failures. CT is shown as it was measured: in its window. For image number 12 there are
+
+    00012.png        original and reconstruction side by side
+    00012.error.png  mean absolute error over RGB, black to white; white is 64 grey levels or more
+
+and `gallery.json` holds the scores of each. The scale of the error maps is the same everywhere.
 """
 
 from __future__ import annotations
@@ -9,12 +15,14 @@ import hashlib
 import io
 import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from ...harness.files import write_bytes
+from ...harness import ranks
+from ...harness.files import write_bytes, write_json
 from ...harness.record import GalleryImage
 from .measure import reconstruct
 
@@ -23,42 +31,65 @@ if TYPE_CHECKING:
 
 PICKS_PER_GROUP = 2
 WORST = 5
-WORST_OF = ("psnr", "ms_ssim")
+LOWEST_IS_WORST = {"psnr": True, "ssim": True, "ms_ssim": True, "lpips": False}
+ERROR_SCALE = 64
+"""Mean absolute error, in grey levels, that is white."""
+INDEX = "gallery.json"
 
 
-def choose(cell: Cell, scores: Mapping[str, np.ndarray]) -> dict[int, str]:
-    """Row number -> why it is shown: `pick`, or `worst <metric>`."""
-    chosen: dict[int, str] = {}
+def choose(cell: Cell, scores: Mapping[str, np.ndarray]) -> dict[int, list[str]]:
+    """Row number -> why it is shown: `pick`, `worst <metric>`, or several of them."""
+    chosen: dict[int, list[str]] = {}
     rows = cell.store.rows
     taken: dict[str, int] = {}
     for row in sorted(range(len(rows)), key=lambda i: hashlib.sha256(rows[i].id.encode()).digest()):
         group = rows[row].group
         if taken.get(group, 0) < PICKS_PER_GROUP:
             taken[group] = taken.get(group, 0) + 1
-            chosen[row] = "pick"
-    for name in WORST_OF:
-        for row in np.argsort(scores[name], kind="stable")[:WORST]:
-            chosen.setdefault(int(row), f"worst {name}")
+            chosen[row] = ["pick"]
+    for name, lowest in LOWEST_IS_WORST.items():
+        if name in scores:
+            order = np.argsort(scores[name] if lowest else -scores[name], kind="stable")
+            for row in order[:WORST]:
+                chosen.setdefault(int(row), []).append(f"worst {name}")
     return chosen
 
 
 def save(cell: Cell, scores: Mapping[str, np.ndarray]) -> list[GalleryImage]:
-    """Write original|reconstruction PNGs into `cell.gallery`; nothing where pixels stay local."""
-    if cell.card.pixels != "publish":
+    """Write the pictures into `cell.gallery`; nothing where pixels stay local."""
+    if cell.card.pixels != "publish" or ranks.own() != 0:
         return []
     shutil.rmtree(cell.gallery, ignore_errors=True)
     saved: list[GalleryImage] = []
+    index: list[dict[str, Any]] = []
     for row, why in sorted(choose(cell, scores).items()):
         facts = cell.store.rows[row]
         original = cell.store.read(row, row + 1)
         back = reconstruct(cell.tokenizer, original, batch=1, device=cell.device).images
-        buffer = io.BytesIO()
-        Image.fromarray(np.concatenate([original[0], back[0]], axis=1)).save(buffer, "PNG")
         path = cell.gallery / f"{row:05d}.png"
-        write_bytes(path, buffer.getvalue())
-        saved.append(
-            GalleryImage(
-                id=facts.id, group=facts.group, file=f"{cell.gallery.name}/{path.name}", why=why
-            )
+        _write(path, np.concatenate([original[0], back[0]], axis=1))
+        _write(path.with_suffix(".error.png"), error_map(original[0], back[0]))
+        image = GalleryImage(
+            id=facts.id, group=facts.group, file=f"{cell.gallery.name}/{path.name}", why=why[0]
         )
+        saved.append(image)
+        numbers = {n: round(float(v[row]), 6) for n, v in scores.items() if not np.isnan(v[row])}
+        error = path.with_suffix(".error.png").name
+        index.append(
+            {"id": image.id, "group": image.group, "why": why, "pair": path.name}
+            | {"error": error, "scores": numbers}
+        )
+    write_json(cell.gallery / INDEX, {"error_scale": ERROR_SCALE, "images": index})
     return saved
+
+
+def error_map(original: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """uint8 (H, W): the mean absolute error over RGB, `ERROR_SCALE` grey levels as white."""
+    error = np.abs(original.astype(np.int16) - back.astype(np.int16)).mean(axis=2)
+    return np.rint(np.clip(error / ERROR_SCALE, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue())

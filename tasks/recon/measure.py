@@ -10,18 +10,26 @@ import numpy as np
 import torch
 
 from ...harness.errors import CellFailed
-from ...harness.metrics.ms_ssim import ms_ssim
+from ...harness.metrics.channels import channel_disagreement
+from ...harness.metrics.lesions import lesion_scores
+from ...harness.metrics.ms_ssim import ms_ssim, structural_similarities
 from ...harness.metrics.psnr import psnr
-from ...harness.metrics.ssim import ssim, ssim_u7
 from .features import extract
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ...harness.metrics.extractors.protocol import Extractor
+    from ...harness.metrics.lpips_network import Lpips
     from ...harness.protocol import Tokenizer
     from ...harness.shards import Arrays, BatchSize
     from ...harness.task import Cell
+    from .classifier import Classifier
 
-SCORES = {"psnr": psnr, "ssim": ssim, "ssim_u7": ssim_u7, "ms_ssim": ms_ssim}
+SCORES = {"psnr": psnr, "ms_ssim": ms_ssim}
+"""What the sanity gate compares; also of `scores`."""
+FEATURES = "features-"
+"""Name of a space's features in a shard, with its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +129,47 @@ def luma(images: np.ndarray) -> np.ndarray:
 
 
 def scores(reference: np.ndarray, candidate: np.ndarray) -> dict[str, np.ndarray]:
-    """All per-image scores, float64 (n,) each."""
-    return {name: score(reference, candidate) for name, score in SCORES.items()}
+    """The per-image scores that every image has, float64 (n,) each."""
+    structural = structural_similarities(reference, candidate, uniform=True)
+    return {"psnr": psnr(reference, candidate), **structural}
 
 
-def measure_shard(cell: Cell, extractor: Extractor, start: int, stop: int) -> Arrays:
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What a cell's images are measured with, built once.
+
+    Attributes:
+        extractors: of the feature spaces, in their order.
+        lpips: by metric name.
+        classifier: of the data set, where retention was asked for.
+    """
+
+    extractors: Sequence[Extractor]
+    lpips: Mapping[str, Lpips]
+    classifier: Classifier | None = None
+
+
+def measure_shard(cell: Cell, tools: Instruments, start: int, stop: int) -> Arrays:
     """The arrays of images start..stop: scores, clamped share, features, codes, bits, seconds."""
     images = cell.store.read(start, stop)
     result = _attempt(cell.batch, cell.tokenizer, images, cell.device)
     begun = time.perf_counter()
-    arrays: Arrays = scores(images, result.images)
+    back = result.images
+    arrays: Arrays = scores(images, back)
+    arrays["channel_disagreement"] = channel_disagreement(images, back)
+    for name, distance in tools.lpips.items():
+        arrays[name] = distance(images, back)
+    if cell.store.masks is not None:
+        arrays |= lesion_scores(images, back, np.array(cell.store.masks[start:stop]))
     if cell.tokenizer.info.colour == "luma":
-        grey, grey_back = luma(images), luma(result.images)
+        grey, grey_back = luma(images), luma(back)
         arrays["luma_psnr"] = psnr(grey, grey_back)
         arrays["luma_ms_ssim"] = ms_ssim(grey, grey_back)
-    arrays["features"] = extract(extractor, result.images)
+    for number, extractor in enumerate(tools.extractors):
+        arrays[f"{FEATURES}{number}"] = extract(extractor, back)
+    if tools.classifier is not None:
+        arrays["logits"] = tools.classifier(images)
+        arrays["logits_after"] = tools.classifier(back)
     arrays["clamped"] = result.clamped
     if result.indices is not None:
         arrays["indices"] = result.indices

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from ...harness.metrics import lpips_file
 from ...harness.shards import run_shards
 from ...harness.task import Cell, Outcome, Plan
-from .definitions import PER_IMAGE, definitions
-from .features import available_space, build_extractor, original_features
+from ...harness.vocabulary import MACRO, POOLED
+from .definitions import definitions, lpips_metrics
+from .features import build_extractor, mapped, original_features, spaces
+from .formulas import LESIONS, PER_IMAGE
+from .options import Asked, identity, understand
+from .retention import PER_LIMIT, TRAINING_IMAGES
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from ...harness.datasets.dataset import Dataset
     from ...harness.record import Definition
+    from ...harness.shards import Arrays
+    from .aggregate import Aggregator
+    from .features import Space
+    from .measure import Instruments
 
 _CLAMPED_LIMIT = 0.05
 """Above this share of values outside [0, 1] the record carries a warning."""
+_TRAIN = "train"
 
 
 class ReconTask:
@@ -25,12 +36,31 @@ class ReconTask:
 
     name = "recon"
     default_dataset = "medsynth"
-    stage_version = 1
+    stage_version = 2
     seeded = False
+    options = ("extractor", "retention")
+
+    def check_options(self, options: Mapping[str, str]) -> Mapping[str, str]:
+        """See `options`."""
+        return identity(options)
+
+    def scored_limit(self, options: Mapping[str, str], limit: int | None) -> int | None:
+        """The user's."""
+        del options
+        return limit
+
+    def parts(
+        self, dataset: Dataset, options: Mapping[str, str], limit: int | None
+    ) -> Mapping[str, int | None]:
+        """The training part, where retention was asked for."""
+        if not understand(options).retention:
+            return {}
+        per_group = TRAINING_IMAGES // max(1, len(dataset.card.modalities))
+        return {_TRAIN: min(per_group, PER_LIMIT * limit) if limit else per_group}
 
     def definitions(self, plan: Plan) -> Mapping[str, Definition]:
-        """Definitions by metric name."""
-        return definitions(plan, available_space())
+        """Definitions by metric name and setting."""
+        return definitions(plan)
 
     def run(self, cell: Cell) -> Outcome:
         """Measure one cell."""
@@ -40,24 +70,33 @@ class ReconTask:
         from .aggregate import Aggregator
         from .measure import measure_shard
 
-        space = available_space()
-        extractor = build_extractor(space, device=cell.device)
-        originals = original_features(cell.store, extractor, device=cell.device)
-        collected = _Collected(cell)
-        for start, shard in enumerate(
-            run_shards(
+        asked = understand(cell.plan.options)
+        measured_in = spaces(asked)
+        tools = _instruments(cell, asked, measured_in)
+        originals = [
+            original_features(cell.store, each, device=cell.device) for each in tools.extractors
+        ]
+
+        def shards() -> Iterator[Arrays]:
+            return run_shards(
                 cell.work,
                 len(cell.store),
-                lambda start, stop: measure_shard(cell, extractor, start, stop),
+                lambda start, stop: measure_shard(cell, tools, start, stop),
                 label=f"{cell.tokenizer.info.full_name} on {cell.plan.dataset_id}",
                 after=cell.batch.keep,
             )
-        ):
-            collected.add(start, shard)
-        scores = collected.columns(PER_IMAGE)
+
+        collected = _Collected(cell, shards)
+        for number, shard in enumerate(shards()):
+            collected.add(number, shard)
+        scores = {name: collected.column(name) for name in collected.scores(tools.lpips)}
         aggregate = Aggregator(cell.plan, cell.store, cell.definitions)
         aggregate.per_image(scores)
-        aggregate.distances(space, originals, collected.column("features"))
+        _add_absent_lpips(aggregate, asked, tools)
+        for number, space in enumerate(measured_in):
+            _add_distances(aggregate, space, originals[number], collected.features(number))
+        if tools.classifier is not None:
+            _add_retention(aggregate, tools, collected)
         info = cell.tokenizer.info
         if collected.counts:
             aggregate.codes(collected.counts, collected.positions)
@@ -83,6 +122,64 @@ class ReconTask:
         )
 
 
+def _instruments(cell: Cell, asked: Asked, measured_in: list[Space]) -> Instruments:
+    from .measure import Instruments
+
+    lpips = {}
+    for name, trunk in lpips_metrics(asked).items():
+        path = lpips_file.locate(trunk)
+        if path is not None:
+            from ...harness.metrics.lpips_network import Lpips
+
+            lpips[name] = Lpips(trunk, path, device=cell.device)
+    classifier = None
+    if asked.retention:
+        from .classifier import trained_classifier
+
+        classifier = trained_classifier(cell.parts[_TRAIN].store, device=cell.device)
+    extractors = [build_extractor(space, device=cell.device) for space in measured_in]
+    return Instruments(extractors, lpips, classifier)
+
+
+def _add_absent_lpips(aggregate: Aggregator, asked: Asked, tools: Instruments) -> None:
+    for name, trunk in lpips_metrics(asked).items():
+        if name not in tools.lpips:
+            for group in aggregate.overall:
+                aggregate.add(name, group, lpips_file.absence(trunk))
+
+
+def _add_distances(
+    aggregate: Aggregator, space: Space, originals: np.ndarray, features: np.ndarray
+) -> None:
+    from ...harness.metrics.references import ReconstructionReference, Reconstructions
+    from .distances import Sets, add_distances
+
+    fingerprint = aggregate.store.fingerprint
+    reference = ReconstructionReference(originals, space=space.name, fingerprint=fingerprint)
+    candidate = Reconstructions(features, space.name, fingerprint)
+    add_distances(aggregate, Sets(space, reference, candidate))
+
+
+def _add_retention(aggregate: Aggregator, tools: Instruments, collected: _Collected) -> None:
+    from .aggregate import found
+    from .retention import NEAR_CHANCE, Answers, near_chance, retention
+
+    assert tools.classifier is not None
+    answers = Answers(
+        tools.classifier.classes, collected.column("logits"), collected.column("logits_after")
+    )
+    flags = (f"classifier {tools.classifier.sha256[:16]}",)
+    values = retention(aggregate.store, answers)
+    blind = near_chance(aggregate.store, values)
+    for (name, group, setting), value in values.items():
+        if group == MACRO and not aggregate.has_macro:
+            continue
+        doubt = group in blind or (group in (POOLED, MACRO) and bool(blind))
+        marks = (*flags, NEAR_CHANCE) if doubt and not setting else flags
+        known = value if isinstance(value, str) else found(value, flags=marks)
+        aggregate.add(name, group, known, setting)
+
+
 def _warnings(clamped: float, cell: Cell) -> list[str]:
     if clamped <= _CLAMPED_LIMIT or cell.tokenizer.info.kind == "bound":
         return []
@@ -90,22 +187,23 @@ def _warnings(clamped: float, cell: Cell) -> list[str]:
 
 
 class _Collected:
-    """What the shards of one cell add up to."""
+    """What the shards of one cell add up to; features stay on disk."""
 
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
+    def __init__(self, cell: Cell, shards: Callable[[], Iterator[Arrays]]) -> None:
+        self.cell, self.shards = cell, shards
         self.parts: dict[str, list[np.ndarray]] = {}
         self.counts: dict[str, np.ndarray] = {}
         self.positions = 0
 
-    def add(self, number: int, shard: dict[str, np.ndarray]) -> None:
+    def add(self, number: int, shard: Arrays) -> None:
         """Take over one shard; codes are counted per group and not kept."""
         from ...harness.shards import SHARD_IMAGES
+        from .measure import FEATURES
 
         for name, array in shard.items():
             if name == "indices":
                 self._count(number * SHARD_IMAGES, array)
-            else:
+            elif not name.startswith(FEATURES):
                 self.parts.setdefault(name, []).append(array)
 
     def _count(self, start: int, indices: np.ndarray) -> None:
@@ -120,15 +218,24 @@ class _Collected:
             counts = count_indices(indices[groups == group], self.cell.tokenizer.info.codebook_size)
             self.counts[group] = self.counts[group] + counts if group in self.counts else counts
 
+    def features(self, number: int) -> np.ndarray:
+        """Features of all reconstructions in one space, memory-mapped."""
+        from .measure import FEATURES
+
+        name = f"{FEATURES}{number}"
+        parts = (shard[name] for shard in self.shards())
+        return mapped(parts, self.cell.work / f"{name}.npy", len(self.cell.store))
+
+    def scores(self, lpips: Mapping[str, object]) -> list[str]:
+        """Names of the per-image scores that were measured."""
+        wanted = (*PER_IMAGE, *lpips, *LESIONS, "channel_disagreement")
+        return [name for name in wanted if name in self.parts]
+
     def column(self, name: str) -> np.ndarray:
         """One array over all images."""
         import numpy as np
 
         return np.concatenate(self.parts[name])
-
-    def columns(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Several arrays over all images."""
-        return {name: self.column(name) for name in names}
 
     def table(
         self, scores: Mapping[str, np.ndarray], clamped: np.ndarray, bits: np.ndarray | None

@@ -11,7 +11,7 @@ from medbench.harness.conformance import validate
 from medbench.harness.errors import NotApplicable, UsageError
 from medbench.harness.protocol import Encoding, Tokenizer
 
-FACTORS = {"down8": 8, "down16": 16}
+FACTORS = {"pixels": 4, "down8": 8, "down16": 16}
 NAMES = ["mean", *FACTORS]
 
 

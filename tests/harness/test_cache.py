@@ -78,7 +78,7 @@ def test_what_medbench_itself_writes_has_a_kind(tmp_path, monkeypatch, image_fol
     file_sha256(next(image_folder.glob("*/*")))
     found = contents()
     assert found.unknown == ()
-    assert {entry.kind for entry in found.entries} == {"images", "file-hashes"}
+    assert {entry.kind for entry in found.entries} == {"images", "file-hashes", "locks"}
     assert [entry.path for entry in found.of("images")] == [store.path]
 
 

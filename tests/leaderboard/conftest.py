@@ -42,3 +42,23 @@ def make():
         return Record.model_validate(data)
 
     return record
+
+
+@pytest.fixture(scope="session")
+def bounds_results(tmp_path_factory):
+    """Real records of three bounds, four images a modality; copy before changing anything."""
+    from medbench.__main__ import invoke
+
+    folder = tmp_path_factory.mktemp("bounds") / "results"
+    names = [option for name in ("mean", "down8", "down16") for option in ("--tokenizer", name)]
+    options = ["--task", "recon", "--limit", "4", "--output", str(folder)]
+    assert invoke(["run", *names, *options]) == 0
+    return folder
+
+
+@pytest.fixture
+def results(bounds_results, tmp_path):
+    """A copy of the bounds' records."""
+    import shutil
+
+    return shutil.copytree(bounds_results, tmp_path / "results")

@@ -5,7 +5,8 @@ import pytest
 from medbench.__main__ import invoke
 from medbench.harness.errors import UsageError
 from medbench.harness.record_files import write_record
-from medbench.leaderboard.markdown import BEGIN, END, boards, render, replace_block
+from medbench.leaderboard.boards import boards
+from medbench.leaderboard.markdown import BEGIN, END, render, replace_block
 
 
 def test_same_records_in_any_order_give_the_same_bytes(make):

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ...errors import MissingPrerequisite
 from ...file_hashes import file_sha256
-from .inception_definition import DEFINITION, DIMS, INPUT_SIDE, SHA256, URL
+from .inception_definition import DIMS, SHA256, URL, variant_definition
+from .inception_input import PREPARATIONS
 from .protocol import check_image_batch
 
 if TYPE_CHECKING:
@@ -43,30 +43,37 @@ _MIXED = ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")
 class InceptionExtractor:
     """The 2048 averages over positions of the last block; 11.4 GFLOP per image.
 
-    Images are resized to 299×299, bilinear with half-pixel centres and without antialiasing, and
-    scaled to x · 2/255 - 1. Batches of about 32 images are fastest on a CPU.
+    In the main variant images are resized to 299×299, bilinear with half-pixel centres and without
+    antialiasing, and scaled to x · 2/255 - 1; see `inception_input` for the others.
 
     Nothing is ever downloaded.
 
     Args:
         path: the weights file.
         sha256: what the file must hash to; only tests have a reason to change it.
+        variant: of resize and scaling, one of `VARIANTS`.
         device: where the network runs, ``cpu`` or ``cuda``.
 
     Raises:
         MissingPrerequisite: the file is absent, or is another file.
     """
 
-    name = str(DEFINITION["name"])
     dims = DIMS
 
     def __init__(
-        self, path: Path, *, sha256: str = SHA256, device: str | torch.device = "cpu"
+        self,
+        path: Path,
+        *,
+        sha256: str = SHA256,
+        variant: str = "",
+        device: str | torch.device = "cpu",
     ) -> None:
         _check_file(path, sha256)
         network = _build(torch.load(path, map_location="cpu", weights_only=True))
         _fold_batch_norms(network)
-        self.definition = DEFINITION | {"weights_sha256": sha256}
+        self.definition = variant_definition(variant) | {"weights_sha256": sha256}
+        self.name = str(self.definition["name"])
+        self._prepare = PREPARATIONS[variant]
         self._device = torch.device(device)
         self._network = network.to(self._device).to(memory_format=torch.channels_last)
 
@@ -79,10 +86,8 @@ class InceptionExtractor:
         """
         check_image_batch(images, smallest_side=2)
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self._device)
-        # The order of pytorch-fid: to [0, 1], resize, then to [-1, 1].
-        scaled = pixels.permute(0, 3, 1, 2).float().div_(255.0)
-        resized = F.interpolate(scaled, size=(INPUT_SIDE, INPUT_SIDE), mode="bilinear")
-        inputs = resized.mul_(2.0).sub_(1.0).contiguous(memory_format=torch.channels_last)
+        inputs = self._prepare(pixels.permute(0, 3, 1, 2).float())
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         return self._network(inputs).flatten(start_dim=1).cpu().numpy()
 
 

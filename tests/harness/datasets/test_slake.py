@@ -180,3 +180,14 @@ def test_the_real_test_file_is_official_and_has_one_image(real_data, monkeypatch
     item = next(item for item in dataset.items() if item.id == "xmlab102/source.jpg")
     with Image.open(folder / "imgs" / "xmlab102" / "source.jpg") as image:
         np.testing.assert_array_equal(item.load().rgb, np.asarray(image.convert("RGB")))
+
+
+def test_a_part_is_of_the_same_language_and_its_label_is_the_organ(root):
+    write(root, [row(number) for number in range(6)])
+    write(root, [row(number) for number in range(4)], file="train.json")
+    part = make(root, "test-en").part("train")
+    assert part.id == "slake@train-en"
+    assert part.questions() == make(root, "train-en").questions()
+    assert {item.label for item in part.items()} == {"Abdomen"}
+    with pytest.raises(UsageError, match="no part 'nothing-en'"):
+        make(root, "test-en").part("nothing")

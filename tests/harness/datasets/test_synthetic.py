@@ -97,3 +97,11 @@ def test_a_limit_picks_that_many_questions_of_each_kind(no_rendering):
     assert Counter(question.kind for question in few) == {"open": 20, "closed": 20}
     assert {question.id for question in few} < {question.id for question in more}
     assert len({question.image_id.split("/")[1] for question in more}) >= 8
+
+
+def test_questions_about_some_images_are_those_of_all_that_ask_about_them(no_rendering):
+    dataset = build("val")
+    images = {"val/ct/00003", "val/xray/00000"}
+    expected = [q for q in dataset.questions() if q.image_id in images]
+    assert dataset.questions_about(images) == expected
+    assert expected

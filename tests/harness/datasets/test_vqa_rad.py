@@ -238,3 +238,8 @@ def test_the_real_copy_is_refused_by_default_and_has_its_counts_when_allowed(
     assert Counter(question.kind for question in asked) == {"closed": 256, "open": 173}
     for item in dataset.items():
         np.testing.assert_array_equal(item.load().rgb, decode_file(folder / IMAGES / item.id).rgb)
+
+
+def test_the_other_part_can_be_opened(root):
+    write(root, [row(number) for number in range(8)])
+    assert make(root).part("train").questions() == make(root, "train").questions()

@@ -10,6 +10,7 @@ from medbench.harness.metrics.classification import (
     accuracy,
     balanced_accuracy,
     class_numbers,
+    label_accuracy,
     one_hot,
     recalls,
     worst_class_recall,
@@ -162,3 +163,10 @@ def test_bootstrap_interval_of_the_auc_has_the_width_of_its_known_variance(rng):
     assert interval.low is not None
     assert interval.high is not None
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * np.sqrt(variance), rel=0.15)
+
+
+def test_accuracy_of_labels_that_occur_together_is_that_of_medmnist(rng):
+    evaluator = pytest.importorskip("medmnist.evaluator")
+    truth, probabilities = rng.integers(0, 2, (70, 14)), rng.random((70, 14))
+    expected = evaluator.getACC(truth, probabilities, "multi-label, binary-class")
+    assert label_accuracy(truth, np.log(probabilities)) == pytest.approx(expected, abs=1e-12)

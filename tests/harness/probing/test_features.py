@@ -7,7 +7,7 @@ import torch
 
 from medbench.harness.errors import NotApplicable, UsageError
 from medbench.harness.probing import features as features_module
-from medbench.harness.probing.features import features_of
+from medbench.harness.probing.features import features_by_kind, features_of, find_kinds
 from medbench.harness.probing.projection import PROJECTED, project
 from medbench.harness.protocol import Encoding, TokenizerInfo
 
@@ -92,3 +92,38 @@ def test_a_tokenizer_without_encoder_output_takes_no_part():
 def test_unknown_kinds_are_refused():
     with pytest.raises(UsageError, match="unknown features 'pooled'"):
         features_of(Known(), IMAGES, "pooled")  # pyright: ignore[reportArgumentType]
+
+
+class EncoderAlone(Known):
+    """Two tokens of three dimensions, and nothing to decode."""
+
+    def encode(self, images):
+        raise NotApplicable("an encoder alone")
+
+    def features(self, images):
+        return torch.arange(12.0).reshape(2, 2, 3)
+
+
+def test_an_encoder_alone_is_probed_by_its_tokens():
+    alone = EncoderAlone(info=TokenizerInfo("known", "test", "continuous", cannot={"encode": "-"}))
+    found = find_kinds(alone, IMAGES)
+    assert found.present == ("flat", "cont-mean")
+    assert "its mean is `cont-mean`" in found.absent["mean"]
+    assert features_of(alone, IMAGES, "cont-mean").tolist() == [[1.5, 2.5, 3.5], [7.5, 8.5, 9.5]]
+    assert features_of(alone, IMAGES, "flat").shape == (2, 6)
+
+
+def test_kinds_are_found_with_the_reason_for_those_that_are_not_there():
+    found = find_kinds(Known(), IMAGES)
+    assert found.present == ("flat", "mean")
+    assert set(found.absent) == {"cont-mean"}
+    assert find_kinds(WithoutLatents(), IMAGES).present == ()
+
+
+def test_several_kinds_come_from_one_encoding():
+    known, calls = Known(), []
+    encode = known.encode
+    known.encode = lambda images: calls.append(1) or encode(images)
+    found = features_by_kind(known, IMAGES, ["flat", "mean"])
+    assert len(calls) == 1
+    assert found["mean"].tolist() == features_of(Known(), IMAGES, "mean").tolist()

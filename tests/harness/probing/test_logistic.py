@@ -39,7 +39,7 @@ def test_optimum_is_that_of_scikit_learn(rng, count, dims):
         logs = theirs.predict_log_proba(standard)[np.arange(count), labels]
         objective = found.penalty / 2 * np.square(theirs.coef_).sum() - logs.mean()
         assert found.objective == pytest.approx(objective, abs=1e-6)
-        assert found.objective <= objective + 1e-9
+        assert found.objective <= objective + 1e-8
         np.testing.assert_allclose(found.coefficients.T, theirs.coef_, atol=5e-3)
 
 

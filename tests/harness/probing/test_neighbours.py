@@ -45,3 +45,12 @@ def test_do_not_depend_on_the_blocks(data, monkeypatch):
 def test_bad_input_is_refused(data, change, message):
     with pytest.raises(MetricError, match=message):
         neighbour_scores(*change(*data))
+
+
+def test_labels_that_occur_together_are_voted_on_by_themselves(data):
+    train, labels, test = data
+    table = np.stack([labels == 0, labels < 2], axis=1).astype(int)
+    found = neighbour_scores(train, table, test)
+    for label in range(2):
+        expected = neighbour_scores(train, table[:, label], test)[:, 1]
+        np.testing.assert_allclose(found[:, label], expected, atol=1e-12)

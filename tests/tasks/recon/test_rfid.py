@@ -64,7 +64,7 @@ def test_rfid_is_the_frechet_distance_of_inception_features(images, weights, tmp
     found = cell.record.metric("rfid", "all")
     assert found.n == COUNT
     assert "rank-deficient" in found.flags
-    assert cell.record.metric("rfd_random", "all") is None
+    assert cell.record.metric("rfd_random", "all").value is not None
 
     store = ingest(load_dataset(images))
     originals = store.read(0, COUNT)

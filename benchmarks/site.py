@@ -1,0 +1,104 @@
+"""Time and memory of a site of many records, and the size of its overview.
+
+Records are made from one real record: other names, rates and values (with their resamples moved
+along), on as many data sets as asked for. Pictures are left out: their cost is one's own images.
+
+    python benchmarks/site.py [--tokenizers 200] [--cells 50] [--keep FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from medbench.harness.record import Identity
+from medbench.harness.record_files import record_path
+from medbench.leaderboard.site.build import build_site
+
+TEMPLATE = Path(__file__).parent.parent / "tests" / "records" / "v1_recon.json"
+
+
+def main() -> None:
+    """Make the records, build the site, print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokenizers", type=int, default=200)
+    parser.add_argument("--cells", type=int, default=50)
+    parser.add_argument("--template", type=Path, default=TEMPLATE, help="a real record")
+    parser.add_argument("--keep", type=Path, help="where records and site stay")
+    parser.add_argument("--processes", type=int, help="as many as cores where not given")
+    options = parser.parse_args()
+    if options.keep:
+        measure(options, options.keep)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        measure(options, Path(folder))
+
+
+def measure(options: argparse.Namespace, folder: Path) -> None:
+    """Print the figures of one build."""
+    results = folder / "results"
+    if not results.exists():
+        template = json.loads(options.template.read_text(encoding="utf-8"))
+        for tokenizer in range(options.tokenizers):
+            for cell in range(options.cells):
+                write(results, template, tokenizer, cell)
+    started = time.perf_counter()
+    report = build_site(results, folder / "site", processes=options.processes)
+    seconds = time.perf_counter() - started
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    index = (folder / "site" / "index.html").read_bytes()
+    print(f"{report.records} records, {report.boards} boards, {report.pages} pages")
+    print(f"build: {seconds:.1f} s")
+    print(f"peak memory: {own / 1024:.0f} MiB, largest worker {child / 1024:.0f} MiB")
+    print(f"index: {len(index) / 1e3:.0f} kB, compressed {len(gzip.compress(index)) / 1e3:.0f} kB")
+
+
+def write(results: Path, template: dict[str, Any], tokenizer: int, cell: int) -> None:
+    """One record of a made-up tokenizer on a made-up data set."""
+    name, dataset = f"tokenizer{tokenizer:03d}", f"set{cell:02d}"
+    fingerprint = hashlib.sha256(dataset.encode()).hexdigest()
+    moved = 3.0 * _share(name) + 0.4 * _share(name + dataset)
+    bits = float(4096 * (1 + tokenizer % 40))
+    data = template | {"tokenizer": name, "gallery": [], "per_image": None}
+    data["info"] = template["info"] | {"name": name, "bits_per_image": bits}
+    data["dataset"] = template["dataset"] | {"id": dataset, "fingerprint": fingerprint}
+    data["identity"] = template["identity"] | {"data_fingerprint": fingerprint}
+    data["metrics"] = [_metric(metric, moved, bits) for metric in template["metrics"]]
+    key8 = Identity(**data["identity"]).key8
+    path = record_path(
+        results,
+        task=data["task"],
+        dataset_id=dataset,
+        tokenizer=f"{name}@{data['variant']}",
+        key8=key8,
+    )
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _share(text: str) -> float:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+
+
+def _metric(metric: dict[str, Any], moved: float, bits: float) -> dict[str, Any]:
+    if metric["name"] == "bits_per_pixel":
+        return metric | {"value": bits / 65536}
+    if metric["value"] is None or metric["name"] not in ("psnr", "ssim", "ms_ssim"):
+        return metric
+    scale, by = (1.0, moved) if metric["name"] == "psnr" else (1 - moved / 20, 0.0)
+    made = {key: metric[key] * scale + by for key in ("value", "low", "high") if metric[key]}
+    if metric.get("replicates"):
+        made["replicates"] = [float(f"{value * scale + by:.7g}") for value in metric["replicates"]]
+    return metric | made
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""What makes synthesis affordable: all-pairs diversity, the KV cache, and the cache of codes.
+
+python benchmarks/synthesis.py [--images 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytorch_msssim
+import torch
+from scipy.ndimage import gaussian_filter
+from timing import compare
+
+import medbench
+from medbench.harness.metrics.diversity import pair_scores
+from medbench.tasks.synthesis.generator.config import read_config
+from medbench.tasks.synthesis.generator.draws import choose, image_numbers
+from medbench.tasks.synthesis.generator.load import new_generator
+from medbench.tasks.synthesis.generator.network import Generator
+from medbench.tasks.synthesis.generator.sampling import Sampling
+from medbench.tasks.synthesis.recipe import GeneratorRecipe
+
+BATCH = 16
+NETWORK = {"dim": 128, "n_layer": 4, "n_head": 4, "multiple_of": 64, "num_classes": 9}
+
+
+def diversity(count: int) -> None:
+    """All pairs of smooth random images, against pytorch-msssim pair by pair."""
+    rng = np.random.default_rng(0)
+    noise = [
+        gaussian_filter(rng.normal(size=(256, 256, 3)), (1 + i % 9,) * 2 + (0,))
+        for i in range(count)
+    ]
+    images = np.stack([(n - n.min()) / np.ptp(n) * 255 for n in noise]).astype(np.uint8)
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    found: dict[str, np.ndarray] = {}
+
+    def peer() -> None:
+        found["peer"] = np.array(
+            [
+                float(pytorch_msssim.ms_ssim(x[i : i + 1], x[j : j + 1], data_range=255))
+                for i in range(count)
+                for j in range(i + 1, count)
+            ]
+        )
+
+    def ours() -> None:
+        found["ours"] = pair_scores(images)
+
+    pairs = count * (count - 1) // 2
+    compare(
+        f"diversity, {pairs} pairs",
+        {"pytorch-msssim": peer, "medbench": ours},
+        peer="pytorch-msssim",
+        rounds=1,
+    )
+    print(f"largest difference to it {np.abs(found['peer'] - found['ours']).max():.1e}")
+    wide = x.double()
+    exact = [
+        float(pytorch_msssim.ms_ssim(wide[:1], wide[j : j + 1], data_range=255))
+        for j in range(1, count)
+    ]
+    for name, values in found.items():
+        error = np.abs(values[: count - 1] - exact).max()
+        print(f"largest difference of {name} to the same in float64 {error:.1e}")
+    print()
+
+
+def sampling() -> None:
+    """Codes with the cache, and by computing the whole prefix again for every position."""
+    shape = {"vocab_size": 8 * 4096, "num_codebooks": 8, "block_size": 256}
+    generator = new_generator(read_config(NETWORK | shape), seed=0).eval()
+    classes = torch.arange(2) % 9
+    compare(
+        "sampling 2 images of 8 x 256 codes",
+        {
+            "without a cache": lambda: _without_cache(generator, classes),
+            "with the cache": lambda: generator.generate(classes),
+        },
+        peer="without a cache",
+        rounds=1,
+    )
+
+
+@torch.inference_mode()
+def _without_cache(generator: Generator, classes: torch.Tensor) -> torch.Tensor:
+    """The same draws; every code from a pass over all that precedes it."""
+    config = generator.config
+    numbers = image_numbers(0, range(len(classes)), config.block_size * config.num_codebooks)
+    numbers = numbers.unflatten(1, (config.block_size, config.num_codebooks))
+    tokens = torch.zeros(len(classes), config.num_codebooks, config.block_size, dtype=torch.int64)
+    for place in range(config.block_size):
+        for book in range(config.num_codebooks):
+            hidden = generator.hidden(classes, tokens[..., : place + 1])[:, -1]
+            logits = generator.output.logits(hidden, tokens[:, :, place])[:, book]
+            tokens[:, book, place] = choose(logits, numbers[:, place, book], Sampling())
+    return tokens
+
+
+def batches() -> None:
+    """A training batch from the array of codes, and by encoding its images."""
+    tokenizer = medbench.load_tokenizer("meditok")
+    info = tokenizer.info
+    images = torch.rand(BATCH, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "indices.npy"
+        codes = np.random.default_rng(0).integers(
+            info.codebook_size, size=(2000, info.codebooks, info.positions)
+        )
+        np.save(path, codes.astype(np.uint16))
+        shape = {
+            "vocab_size": info.codebooks * info.codebook_size,
+            "num_codebooks": info.codebooks,
+            "block_size": info.positions,
+        }
+        recipe = GeneratorRecipe(
+            new_generator(read_config(NETWORK | shape), seed=0),
+            np.load(path, mmap_mode="r"),
+            np.zeros(2000, np.int64),
+            batch_size=BATCH,
+        )
+        compare(
+            f"a batch of {BATCH}",
+            {
+                "encoding": lambda: tokenizer.encode(images),
+                "cache of codes": lambda: recipe.batch(range(BATCH)),
+            },
+            peer="encoding",
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=100, help="of the diversity")
+    diversity(parser.parse_args().images)
+    sampling()
+    batches()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Several systems against each other: what is distinguishable, and what more images would show."""

@@ -1,0 +1,120 @@
+"""Per-image rows of two records, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..harness.statistics.bootstrap import Sample
+from ..harness.statistics.paired import PairedMean, paired_means
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from ..harness.record_files import Stored
+    from ..harness.tables import Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairedScores:
+    """Scores of the same images by two systems, in the stored order.
+
+    Attributes:
+        ids: of the images.
+        sample: their groups and patients.
+        first: float64 (N,).
+        second: float64 (N,).
+        means: the mean differences by group.
+    """
+
+    ids: NDArray[np.object_]
+    sample: Sample
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    means: dict[str, PairedMean]
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """First minus second."""
+        return self.first - self.second
+
+    @property
+    def size(self) -> float:
+        """The largest absolute score."""
+        return float(max(np.abs(self.first).max(), np.abs(self.second).max()))
+
+
+@dataclass(slots=True)
+class PairedRows:
+    """The rows of two records on the same images; made by `paired_rows`."""
+
+    fingerprint: str
+    task: str
+    tables: tuple[pd.DataFrame, pd.DataFrame]
+    _known: dict[Column, PairedScores | None] = field(default_factory=dict)
+
+    def scores(self, column: Column) -> PairedScores | None:
+        """The scores behind one metric; None where a side has no such numbers."""
+        if column not in self._known:
+            self._known[column] = self._read(column)
+        return self._known[column]
+
+    def _read(self, column: Column) -> PairedScores | None:
+        one, _ = self.tables
+        first, second = (scores_of(self.task, table, column) for table in self.tables)
+        if first is None or second is None:
+            return None
+        # A question of the other kind has no score in this column.
+        kept = np.isfinite(first) & np.isfinite(second)
+        if not kept.any() or (np.isfinite(first) != np.isfinite(second)).any():
+            return None
+        sample = Sample(self.fingerprint, texts(one, "group", kept), texts(one, "patient", kept))
+        means = paired_means(first[kept] - second[kept], sample)
+        ids = one["id"].to_numpy(object)[kept]
+        return PairedScores(ids, sample, first[kept], second[kept], means)
+
+
+def paired_rows(first: Stored, second: Stored) -> PairedRows | None:
+    """The rows of two records; None where a side has none, or they are of other images."""
+    one, two = first.rows(), second.rows()
+    if one is None or two is None or not {"id", "group"} <= set(one):
+        return None
+    for column in ("id", "sha256"):
+        both = column in one and column in two
+        if both and not np.array_equal(one[column].to_numpy(), two[column].to_numpy()):
+            return None
+    if "id" not in two:
+        return None
+    return PairedRows(first.record.dataset.fingerprint, first.record.task, (one, two))
+
+
+_COLUMNS = {("vqa", "overall"): "correct", ("probe", "acc"): "correct"}
+"""Columns of per-image rows that have another name than the metric that is their mean."""
+
+
+def scores_of(task: str, table: pd.DataFrame, column: Column) -> NDArray[np.float64] | None:
+    """The score of each row behind a metric, NaN for rows of other settings; None: no column.
+
+    A setting has rows of its own (a column `setting`), or a column of its own, such as
+    `correct (t=0.2)`.
+    """
+    name = _COLUMNS.get((task, column.metric), column.metric)
+    rows_by_setting = "setting" in table
+    if column.setting and not rows_by_setting:
+        name = f"{name} ({column.setting})"
+    if name not in table or table[name].dtype.kind not in "fiub":
+        return None
+    scores = table[name].to_numpy(np.float64)
+    if rows_by_setting:
+        scores = np.where(table["setting"].to_numpy() == column.setting, scores, np.nan)
+    return scores
+
+
+def texts(table: pd.DataFrame, column: str, kept: NDArray[np.bool_]) -> list[str]:
+    """A column of the kept rows as texts; empty where it is absent or has no text."""
+    if column not in table:
+        return [""] * int(kept.sum())
+    return [text if isinstance(text, str) else "" for text in table[column].to_numpy(object)[kept]]

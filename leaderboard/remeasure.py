@@ -1,0 +1,99 @@
+"""A cell measured once more, beside its record."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..harness.errors import MedbenchError
+from ..harness.record import Metric, Record
+from ..harness.record_files import Stored
+from ..harness.request import Request
+from ..harness.tables import Column
+
+DEVICE_TOLERANCE = 1e-4
+"""Relative: other processors and versions round differently, other weights differ by more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remeasured:
+    """What measuring a cell again gave."""
+
+    differences: Sequence[str]
+    """Values that differ by more than rounding."""
+    agree: int
+    """Values that agree."""
+    other_definitions: Sequence[str] = ()
+    """Metrics that are defined otherwise here, and so cannot be compared."""
+    reason: str | None = None
+    """Why it could not be measured again; the rest is then empty."""
+
+
+def remeasure(stored: Stored, *, data_root: Path | None, tokenizer: str | None) -> Remeasured:
+    """Run the cell of a record again into a temporary folder, and compare.
+
+    Args:
+        stored: the record.
+        data_root: where data lie.
+        tokenizer: the reference to run, where the record's name is not registered here.
+    """
+    from ..harness.runner import execute
+
+    record = stored.record
+    with tempfile.TemporaryDirectory(prefix="medbench-recheck-") as folder:
+        try:
+            request = Request(
+                tokenizers=[tokenizer or record.full_name],
+                tasks=[record.task],
+                dataset=record.dataset.id,
+                limit=record.identity.limit,
+                output=Path(folder),
+                seed=record.identity.seed or 0,
+                data_root=data_root,
+                command="medbench recheck",
+            )
+            (cell,) = execute(request).cells
+        except MedbenchError as error:
+            return Remeasured([], 0, reason=str(error))
+        if cell.record is None:
+            return Remeasured([], 0, reason=str(cell.error))
+        return _compared(record, cell.record)
+
+
+def _compared(record: Record, again: Record) -> Remeasured:
+    if again.dataset.fingerprint != record.dataset.fingerprint:
+        reason = (
+            f"the data here are other images: fingerprint {again.dataset.fingerprint[:12]}, "
+            f"the record says {record.dataset.fingerprint[:12]}"
+        )
+        return Remeasured([], 0, reason=reason)
+    if again.identity.weights_sha256 != record.identity.weights_sha256:
+        return Remeasured([], 0, reason="the weights here are not those of the record")
+    differences: list[str] = []
+    other: dict[str, None] = {}
+    agree = 0
+    for metric in record.metrics:
+        found = again.metric(metric.name, metric.group, metric.setting)
+        if found is not None and found.definition_hash != metric.definition_hash:
+            other[Column(metric.name, metric.setting).heading] = None
+            continue
+        difference = _difference(metric, found)
+        if difference is None:
+            agree += 1
+        else:
+            heading = Column(metric.name, metric.setting).heading
+            differences.append(f"{heading} of {metric.group}: {difference}")
+    return Remeasured(differences, agree, list(other))
+
+
+def _difference(metric: Metric, found: Metric | None) -> str | None:
+    if found is None:
+        return "not measured here"
+    if metric.value is None or found.value is None:
+        same = metric.value is None and found.value is None
+        return None if same else f"record {metric.value}, here {found.value}"
+    if abs(metric.value - found.value) <= DEVICE_TOLERANCE * max(1.0, abs(metric.value)):
+        return None
+    return f"record {metric.value:.6g}, here {found.value:.6g}"

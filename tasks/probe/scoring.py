@@ -1,0 +1,120 @@
+"""Scores of one probe on one group's test images, each with its bootstrap interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...harness.errors import MetricError
+from ...harness.metrics.classification import RankedScores, accuracy, label_accuracy
+from ...harness.statistics.bootstrap import (
+    REPLICATES,
+    Sample,
+    bootstrap_statistic,
+    percentile_interval,
+)
+from ...harness.statistics.intervals import Interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Rows = np.ndarray
+NO_ANSWER = "several labels may hold for an image, so there is no single answer to recall"
+"""Why multi-label sets have no balanced accuracy and no worst recall."""
+
+
+class Scored:
+    """Scores (N, C) of images with their truth, as functions of resampled rows."""
+
+    def __init__(self, truth: NDArray[np.integer], scores: NDArray[np.floating]) -> None:
+        self._truth, self._scores = truth, scores
+        self._ranked = RankedScores(truth, scores)
+        self._multi_label = truth.ndim == 2
+        if not self._multi_label:
+            self._right = (scores.argmax(axis=1) == truth).astype(np.float64)
+
+    def statistic(self, metric: str) -> Callable[[Rows | None], float] | str:
+        """A metric as a function of row numbers (None: each image once), or why there is none.
+
+        The function is NaN on rows without an image of some class.
+        """
+        if self._multi_label and metric in ("bacc", "worst_recall"):
+            return NO_ANSWER
+        return {
+            "map": self._map,
+            "auc": self._auc,
+            "acc": self._accuracy,
+            "bacc": lambda rows: float(self._recalls(rows).mean()),
+            "worst_recall": lambda rows: float(self._recalls(rows).min()),
+        }[metric]
+
+    def _map(self, rows: Rows | None) -> float:
+        return float(self._ranked.average_precisions(rows).mean())
+
+    def _auc(self, rows: Rows | None) -> float:
+        try:
+            return self._ranked.mean_auc(rows)
+        except MetricError:
+            return np.nan
+
+    def _accuracy(self, rows: Rows | None) -> float:
+        chosen = slice(None) if rows is None else rows
+        rule = label_accuracy if self._multi_label else accuracy
+        return rule(self._truth[chosen], self._scores[chosen])
+
+    def _recalls(self, rows: Rows | None) -> NDArray[np.float64]:
+        chosen = slice(None) if rows is None else rows
+        truth, right = self._truth[chosen], self._right[chosen]
+        classes = self._scores.shape[1]
+        counts = np.bincount(truth, minlength=classes)
+        with np.errstate(invalid="ignore"):
+            return np.bincount(truth, weights=right, minlength=classes) / counts
+
+
+def interval_of(metric: str, several: Sequence[Scored], sample: Sample) -> Interval | str:
+    """Mean of a metric over several probes' scores of the same images, or why there is none.
+
+    One probe: the usual interval over resampled images. Several (of different training subsets):
+    the replicates are shared out over them, so that the interval covers the choice of the subset
+    as well.
+    """
+    found: list[Interval] = []
+    for scored in several:
+        statistic = scored.statistic(metric)
+        if isinstance(statistic, str):
+            return statistic
+        found.append(_bootstrapped(statistic, sample, REPLICATES // len(several)))
+    value = float(np.mean([each.value for each in found]))
+    if not np.isfinite(value):
+        return "a class has no test image"
+    first = found[0]
+    replicates = np.concatenate([each.replicates for each in found])
+    if first.low is None:
+        return Interval(value, None, None, first.count, first.units, np.empty(0))
+    return percentile_interval(value, replicates, first.count, [first.units])
+
+
+def _bootstrapped(
+    statistic: Callable[[Rows | None], float], sample: Sample, replicates: int
+) -> Interval:
+    try:
+        return bootstrap_statistic(statistic, sample, replicates=replicates)
+    except MetricError:
+        # A class that a draw may lose (of a multi-label set, or of one patient) has no interval.
+        count = len(sample.strata)
+        return Interval(statistic(None), None, None, count, count, np.empty(0))
+
+
+def mean_over_groups(parts: Sequence[Interval]) -> Interval:
+    """Unweighted mean of the groups' values; replicate r of it is the mean of their replicates r.
+
+    Without ends where a group has none.
+    """
+    value = float(np.mean([part.value for part in parts]))
+    count, units = sum(part.count for part in parts), sum(part.units for part in parts)
+    if any(part.low is None for part in parts):
+        return Interval(value, None, None, count, units, np.empty(0))
+    replicates = np.mean([part.replicates for part in parts], axis=0)
+    return percentile_interval(value, replicates, count, [part.units for part in parts])

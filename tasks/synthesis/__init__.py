@@ -1,0 +1,1 @@
+"""The synthesis task: a generator on the codes of any discrete tokenizer, scored."""

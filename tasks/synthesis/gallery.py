@@ -1,0 +1,106 @@
+"""Pictures beside a record: samples of each class, and those nearest to training images."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from ...harness.files import write_bytes
+from ...harness.record import GalleryImage
+from .reference import ReferenceClass, read_images
+from .sample import Order, SampleSet
+from .tokens import decode_codes
+
+if TYPE_CHECKING:
+    from ...harness.datasets.store import ImageStore
+    from ...harness.task import Cell
+    from .measure import NearestTraining
+
+_COLUMNS = 8
+_SAMPLE_ROWS = 2
+_SIDE = 128
+_NEAREST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What there is to show: the first sampling seed, and real images."""
+
+    samples: SampleSet
+    order: Order
+    reference: Sequence[ReferenceClass]
+    stores: Mapping[str, ImageStore]
+    training: ImageStore
+    training_rows: Sequence[np.ndarray]
+    """Of each class, in the order of `NearestTraining.rows`."""
+    nearest: Mapping[str, NearestTraining]
+
+
+def save(cell: Cell, shown: Shown) -> list[GalleryImage]:
+    """Write the sheets into `cell.gallery`; nothing where pixels stay local."""
+    if cell.card.pixels != "publish":
+        return []
+    shutil.rmtree(cell.gallery, ignore_errors=True)
+    return [*_sheets(cell, shown), *_nearest(cell, shown)]
+
+
+def _sheets(cell: Cell, shown: Shown) -> list[GalleryImage]:
+    saved = []
+    for number, each in enumerate(shown.reference):
+        places = shown.order.places(number)[: _COLUMNS * _SAMPLE_ROWS]
+        samples = decode_codes(cell, shown.samples.codes[places])
+        rows = [samples[i : i + _COLUMNS] for i in range(0, len(samples), _COLUMNS)]
+        if each.images:
+            rows.insert(0, read_images(shown.stores, each.images[:_COLUMNS]))
+        picture = np.concatenate([_row(images) for images in rows])
+        why = "samples; the first row is real"
+        saved.append(_write(cell, picture, f"class-{number:02d}", f"class {each.name}", each, why))
+    return saved
+
+
+def _nearest(cell: Cell, shown: Shown) -> list[GalleryImage]:
+    """The samples that come nearest to a training image, each beside it."""
+    found: list[tuple[float, int, int]] = []
+    for number, each in enumerate(shown.reference):
+        near = shown.nearest.get(each.name)
+        if near is not None:
+            found += [(float(r), number, k) for k, r in enumerate(near.ratios[0])]
+    saved = []
+    for rank, (ratio, number, k) in enumerate(sorted(found)[:_NEAREST]):
+        each = shown.reference[number]
+        place = int(shown.order.places(number)[k])
+        sample = decode_codes(cell, shown.samples.codes[place : place + 1])[0]
+        near = int(shown.nearest[each.name].rows[0][k])
+        row = int(shown.training_rows[number][near])
+        pair = np.concatenate([sample, shown.training.read(row, row + 1)[0]], axis=1)
+        title = f"{each.name} sample {k} and {shown.training.rows[row].id}"
+        why = f"nearest training image, ratio {ratio:.3f}"
+        saved.append(_write(cell, pair, f"nearest-{rank:02d}", title, each, why))
+    return saved
+
+
+def _row(images: np.ndarray) -> np.ndarray:
+    """Up to `_COLUMNS` images side by side, small; white where there are fewer."""
+    row = np.full((_SIDE, _COLUMNS * _SIDE, 3), 255, dtype=np.uint8)
+    for column, image in enumerate(images):
+        small = Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+        row[:, column * _SIDE : (column + 1) * _SIDE] = np.asarray(small)
+    return row
+
+
+def _write(
+    cell: Cell, picture: np.ndarray, stem: str, identifier: str, each: ReferenceClass, why: str
+) -> GalleryImage:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    path = cell.gallery / f"{stem}.png"
+    write_bytes(path, buffer.getvalue())
+    return GalleryImage(
+        id=identifier, group=each.name, file=f"{cell.gallery.name}/{path.name}", why=why
+    )

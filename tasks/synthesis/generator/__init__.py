@@ -1,0 +1,1 @@
+"""The class-conditional generator: LlamaGen's transformer, and its head for several codebooks."""

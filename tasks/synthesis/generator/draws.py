@@ -1,0 +1,87 @@
+"""Codes from logits, by numbers that belong to each image alone.
+
+Each image has a stream of uniform numbers of its own, and a code is where its number falls among
+the cumulated probabilities. So an image depends on its seed and running number only, not on the
+other images of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .sampling import Sampling
+
+_BLOCK = 128
+"""Codes whose probabilities are summed first: the place is found among sums, then in one block."""
+
+
+def image_numbers(seed: int, images: Sequence[int], count: int) -> Tensor:
+    """Uniform numbers in [0, 1) of each image: float64 (B, count), from Philox's raw words."""
+    rows = [
+        np.random.Philox(key=(int(seed) << 64) | int(image)).random_raw(count) for image in images
+    ]
+    return torch.from_numpy((np.stack(rows) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+def choose(logits: Tensor, numbers: Tensor, sampling: Sampling) -> Tensor:
+    """Codes from logits.
+
+    Args:
+        logits: float (B, V), guidance applied.
+        numbers: float64 (B,), one uniform number per image.
+        sampling: how.
+
+    Returns:
+        int64 (B,).
+    """
+    if sampling.greedy:
+        return logits.argmax(dim=-1)
+    logits = logits.float()
+    if sampling.temperature != 1:
+        logits = logits / sampling.temperature
+    kept = restricted(logits, sampling)
+    return _inverse((kept - kept.amax(dim=-1, keepdim=True)).exp_(), numbers)
+
+
+def restricted(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Logits (B, V) with all that top-k and top-p leave out at minus infinity.
+
+    The most likely code always stays; of equal ones at the limit of top-k all stay.
+    """
+    if 0 < sampling.top_k < logits.shape[-1]:
+        least = logits.topk(sampling.top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if sampling.top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+        shares = torch.softmax(ordered, dim=-1)
+        over = shares.cumsum(-1) - shares > sampling.top_p
+        logits = logits.masked_fill(torch.zeros_like(over).scatter(-1, order, over), -torch.inf)
+    return logits
+
+
+def _inverse(shares: Tensor, numbers: Tensor) -> Tensor:
+    """Where each number falls among the cumulated shares (B, V), in the order of codes.
+
+    Shares need not sum to one: a number is of what they sum to.
+    """
+    if shares.shape[-1] % _BLOCK:
+        shares = torch.nn.functional.pad(shares, (0, -shares.shape[-1] % _BLOCK))
+    blocks = shares.unflatten(-1, (-1, _BLOCK))
+    sums = blocks.sum(-1).double().cumsum(-1)
+    wanted = numbers.to(sums.device)[:, None] * sums[:, -1:]
+    block = _first_above(sums, wanted)
+    before = torch.where(block > 0, sums.gather(-1, (block - 1).clamp_min(0)), 0.0)
+    inside = blocks.gather(1, block[..., None].expand(-1, 1, _BLOCK))[:, 0].double().cumsum(-1)
+    # The block summed in another order may end a hair below what is still wanted.
+    largest = torch.nextafter(inside[:, -1:], torch.zeros_like(wanted))
+    return (block * _BLOCK + _first_above(inside, torch.minimum(wanted - before, largest)))[:, 0]
+
+
+def _first_above(cumulated: Tensor, wanted: Tensor) -> Tensor:
+    """Index of the first entry above `wanted`, int64 (B, 1): never one without a share."""
+    found = torch.searchsorted(cumulated, wanted, right=True)
+    return found.clamp_max(cumulated.shape[-1] - 1)

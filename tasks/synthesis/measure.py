@@ -1,0 +1,183 @@
+"""The scores of sample sets against the reference, class by class and pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...harness.errors import MetricError
+from ...harness.metrics.feature_sets import is_rank_deficient
+from ...harness.metrics.prdc import nearest, prdc
+from ...harness.metrics.references import GenerationReference, Samples
+from ...harness.vocabulary import POOLED
+from .definitions import NAMES, NEIGHBOURS
+from .scores import FLOOR, REAL, Scores, Value
+
+if TYPE_CHECKING:
+    from ..recon.features import Space
+    from .reference import ReferenceClass
+
+Features = np.ndarray
+Number = Callable[[Features, Features], float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassSets:
+    """Features of one class, or of all pooled; equal n but for the training images.
+
+    Attributes:
+        name: of the group.
+        reference: float32 (n, d).
+        floor: float32 (n, d), reconstructions of the reference.
+        training: float32 (m, d).
+        samples: per sampling seed, float32 (n, d).
+        flags: of the reference.
+    """
+
+    name: str
+    reference: Features
+    floor: Features
+    training: Features
+    samples: tuple[Features, ...]
+    flags: tuple[str, ...]
+
+
+def pooled(sets: Sequence[ClassSets]) -> ClassSets:
+    """All classes together."""
+    return ClassSets(
+        POOLED,
+        np.concatenate([each.reference for each in sets]),
+        np.concatenate([each.floor for each in sets]),
+        np.concatenate([each.training for each in sets]),
+        tuple(
+            np.concatenate(parts) for parts in zip(*(each.samples for each in sets), strict=True)
+        ),
+        tuple(dict.fromkeys(flag for each in sets for flag in each.flags)),
+    )
+
+
+def add_distances(scores: Scores, space: Space, sets: Sequence[ClassSets], facts: dict) -> None:
+    """Fréchet and kernel distance: of samples, of as many real images, of reconstructions."""
+    for own in (space.frechet, space.kernel):
+        name = NAMES[own]
+        frechet = own == space.frechet
+        for setting in ("", REAL, FLOOR):
+            groups = {
+                each.name: _distances(each, name, setting, frechet, space, facts) for each in sets
+            }
+            scores.add(name, groups, setting=setting)
+    for own in space.absent:
+        scores.add(NAMES[own], {each.name: space.reason for each in sets})
+
+
+def _distances(
+    sets: ClassSets, name: str, setting: str, frechet: bool, space: Space, facts: dict
+) -> Value | str:
+    count = len(sets.reference)
+    candidates = {"": sets.samples, FLOOR: (sets.floor,), REAL: (sets.training[:count],)}[setting]
+    flags = list(sets.flags)
+    if frechet and is_rank_deficient(count, sets.reference.shape[1]):
+        flags.append("rank-deficient")
+    try:
+        against = GenerationReference(
+            sets.reference, space=space.name, images=facts, flags=sets.flags
+        )
+        measure = against.frechet if frechet else against.kernel
+        values = [measure(Samples(each, space.name), name=name) for each in candidates]
+    except MetricError as error:
+        return str(error)
+    return Value(tuple(values), count, tuple(flags))
+
+
+def add_neighbours(scores: Scores, sets: Sequence[ClassSets]) -> None:
+    """Precision, recall, density and coverage of the samples."""
+    names = ("precision", "recall", "density", "coverage")
+    found: dict[str, dict[str, Value | str]] = {name: {} for name in names}
+    for each in sets:
+        try:
+            shares = [
+                prdc(each.reference, samples, neighbours=NEIGHBOURS) for samples in each.samples
+            ]
+        except MetricError as error:
+            for name in names:
+                found[name][each.name] = str(error)
+            continue
+        for name in names:
+            values = tuple(getattr(share, name) for share in shares)
+            found[name][each.name] = Value(values, len(each.reference), each.flags)
+    for name in names:
+        scores.add(name, found[name])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NearestTraining:
+    """How near each sample comes to a training image.
+
+    Attributes:
+        ratios: per seed, float64 (n,): its distance over the mean of the reference's images. Far
+            below one: copied.
+        rows: per seed, int64 (n,), the nearest training image among `ClassSets.training`.
+    """
+
+    ratios: tuple[np.ndarray, ...]
+    rows: tuple[np.ndarray, ...]
+
+
+def add_nearest(scores: Scores, sets: Sequence[ClassSets]) -> dict[str, NearestTraining]:
+    """The check for memorisation, by group."""
+    found: dict[str, NearestTraining] = {}
+    values: dict[str, Value | str] = {}
+    for each in sets:
+        _, usual = nearest(each.reference, each.training)
+        scale = float(usual.mean())
+        if not scale > 0:
+            values[each.name] = (
+                "the reference's images are training images: nothing to compare with"
+            )
+            continue
+        pairs = [nearest(samples, each.training) for samples in each.samples]
+        found[each.name] = NearestTraining(
+            tuple(distances / scale for _, distances in pairs), tuple(rows for rows, _ in pairs)
+        )
+        means = tuple(float(ratios.mean()) for ratios in found[each.name].ratios)
+        values[each.name] = Value(means, len(each.samples[0]), each.flags)
+    scores.add("nearest_training", values)
+    return found
+
+
+def add_names(
+    scores: Scores,
+    classes: Sequence[str],
+    named: Sequence[np.ndarray],
+    wanted: np.ndarray,
+    *,
+    setting: str = "",
+) -> None:
+    """Share of images that the namer calls by their own class.
+
+    Args:
+        scores: what it is added to.
+        classes: names by number.
+        named: per seed, int64 (n,).
+        wanted: int64 (n,), the class that was asked for.
+        setting: of the metric.
+    """
+    right = [each == wanted for each in named]
+    groups: dict[str, Value | str] = {}
+    for number, name in enumerate(classes):
+        rows = wanted == number
+        shares = tuple(float(each[rows].mean()) for each in right)
+        groups[name] = Value(shares, int(rows.sum()))
+    groups[POOLED] = Value(tuple(float(each.mean()) for each in right), len(wanted))
+    scores.add("class_accuracy", groups, setting=setting)
+
+
+def reference_facts(reference: Sequence[ReferenceClass], fingerprint: str) -> dict:
+    """Which images the reference is, for messages and definitions."""
+    return {
+        "fingerprint": fingerprint,
+        "images": {each.name: len(each.images) for each in reference},
+    }

@@ -1,0 +1,154 @@
+"""Presets of the task: how large the generator is, how long it learns, how much it samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...harness.errors import UsageError
+from ...harness.files import hash_value
+from ...harness.registry import unknown
+from ...harness.training.config_terms import read_fields
+from ...harness.training.settings import OptimiserSettings, Precision, TrainingSettings
+from .generator.sampling import Sampling
+
+DEFAULT = "tiny"
+_FILE = Path(__file__).with_name("presets.yaml")
+_NOT_OF_TRAINING = frozenset(
+    {"samples", "seeds", "diversity_images", "sampling", "classifier_steps", "ranked", "summary"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One way to run the task.
+
+    Attributes:
+        summary: one line for listings.
+        network: the generator's terms that do not follow from tokenizer and data.
+        optimiser: of the generator.
+        batch_size: images per step.
+        epochs: over the training images; or
+        steps: of the training.
+        precision: of the training.
+        positions: of each image that the loss is taken of, drawn at random; 0: all.
+        train_images: per class at most; None: all.
+        samples: per class and sampling seed.
+        seeds: sampling seeds of the one trained generator.
+        diversity_images: of the samples per class, whose pairs give the diversity.
+        sampling: how codes are chosen.
+        classifier_steps: of the network that names samples.
+        ranked: whether its rows take part in ranks.
+    """
+
+    summary: str
+    network: dict[str, Any]
+    optimiser: OptimiserSettings
+    batch_size: int
+    epochs: float | None = None
+    steps: int | None = None
+    precision: Precision = "fp32"
+    positions: int = 0
+    train_images: int | None = None
+    samples: int = 500
+    seeds: int = 5
+    diversity_images: int = 100
+    sampling: Sampling = field(default_factory=Sampling)
+    classifier_steps: int = 300
+    ranked: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            UsageError: see the message.
+        """
+        if (self.epochs is None) == (self.steps is None):
+            message = "a synthesis preset says either `epochs` or `steps`"
+            raise UsageError(message)
+        few = min(self.batch_size, self.seeds, self.classifier_steps, self.positions + 1)
+        if few < 1 or min(self.samples, self.diversity_images) < 2:
+            message = (
+                "a synthesis preset needs at least 2 samples and diversity_images, and 1 of "
+                f"everything else: {self}"
+            )
+            raise UsageError(message)
+        if self.steps is not None:
+            self.settings(images=0)  # a warm-up that is too long is told now, not after encoding
+
+    def settings(self, images: int) -> TrainingSettings:
+        """The training's settings for so many images."""
+        steps = self.steps
+        if self.epochs is not None:
+            steps = max(1, round(self.epochs * max(1, images // self.batch_size)))
+        assert steps is not None, "one of the two is given"
+        return TrainingSettings(
+            steps=steps,
+            optimiser=self.optimiser,
+            precision=self.precision,
+            log_every=max(1, min(20, steps // 5)),
+        )
+
+    def training_terms(self) -> dict[str, Any]:
+        """What the trained generator depends on, JSON-able."""
+        terms = {k: v for k, v in asdict(self).items() if k not in _NOT_OF_TRAINING}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in terms.items()}
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """All presets that ship with medbench, by name."""
+    raw = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    return {name: _resolved(name, raw, where=f"preset {name}") for name in raw}
+
+
+def find_preset(reference: str) -> Preset:
+    """The preset of a name, or of a YAML file with the same terms (it may `extends:` a name).
+
+    Raises:
+        UsageError: no such preset or file, or terms that are wrong.
+    """
+    if not reference.endswith((".yaml", ".yml")):
+        if reference not in presets():
+            known = presets()
+            raise unknown("synthesis preset", reference, known, listing=", ".join(known))
+        return presets()[reference]
+    try:
+        own = yaml.safe_load(Path(reference).read_text(encoding="utf-8"))
+        raw = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        message = f"cannot read the synthesis preset {reference}: {error}"
+        raise UsageError(message) from error
+    return _resolved(reference, {**raw, reference: own}, where=reference)
+
+
+def preset_identity(reference: str) -> str:
+    """The name of a preset, or a file's terms by their hash: part of a record's identity."""
+    if reference in presets():
+        return reference
+    return f"file:{hash_value(asdict(find_preset(reference)))[:16]}"
+
+
+def _resolved(name: str, raw: Mapping[str, Any], *, where: str) -> Preset:
+    return read_fields(Preset, {"summary": "", **_merged(name, raw, ())}, where)
+
+
+def _merged(name: str, raw: Mapping[str, Any], before: tuple[str, ...]) -> dict[str, Any]:
+    own = raw.get(name)
+    if not isinstance(own, Mapping) or name in before:
+        message = f"synthesis preset {name!r} must hold terms by name, and extend no circle"
+        raise UsageError(message)
+    terms = dict(own)
+    base = terms.pop("extends", None)
+    if base is None:
+        return terms
+    below = _merged(str(base), raw, (*before, name))
+    for key, value in terms.items():
+        both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+        below[key] = {**below[key], **value} if both else value
+    return below

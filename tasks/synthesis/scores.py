@@ -1,0 +1,109 @@
+"""From samples of several seeds to metrics: mean and spread over seeds, by class and overall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...harness.record import Metric
+from ...harness.vocabulary import MACRO, METRICS, POOLED
+
+if TYPE_CHECKING:
+    from ...harness.record import Definition
+
+REAL = "real"
+"""Setting: the same number of real images in place of samples."""
+FLOOR = "floor"
+"""Setting: the tokenizer's reconstructions of the reference in place of samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of one group.
+
+    Attributes:
+        per_seed: one number per sampling seed; a single one for a setting without samples.
+        n: images that each of them rests on.
+        flags: see `Metric.flags`.
+    """
+
+    per_seed: tuple[float, ...]
+    n: int
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Scores:
+    """Collects the metrics of one cell.
+
+    Attributes:
+        definitions: by metric name.
+        classes: names of the groups, in order.
+        macro: whether a mean over the classes means something.
+        flags: beside every value.
+    """
+
+    definitions: Mapping[str, Definition]
+    classes: Sequence[str]
+    macro: bool
+    flags: tuple[str, ...] = ()
+    metrics: list[Metric] = field(default_factory=list)
+
+    def add(self, name: str, groups: Mapping[str, Value | str], *, setting: str = "") -> None:
+        """Append a metric's groups, and their macro mean; a text is the reason of an absence."""
+        for group, value in groups.items():
+            self._append(name, group, value, setting)
+        if self.macro and len(self.classes) > 1:
+            self._append(name, MACRO, self.mean_over_classes(groups), setting)
+
+    def mean_over_classes(self, groups: Mapping[str, Value | str]) -> Value | str:
+        """The unweighted mean of the classes, seed by seed; a text where one is absent."""
+        values = [groups.get(name, "not measured") for name in self.classes]
+        absent = [c for c, v in zip(self.classes, values, strict=True) if isinstance(v, str)]
+        present = [v for v in values if not isinstance(v, str)]
+        if absent:
+            which = ", ".join(absent) if present else "all of them"
+            return f"no mean over the classes: absent in {which}"
+        per_seed = np.mean([value.per_seed for value in present], axis=0)
+        flags = dict.fromkeys(flag for value in present for flag in value.flags)
+        return Value(tuple(per_seed.tolist()), sum(v.n for v in present), tuple(flags))
+
+    def _append(self, name: str, group: str, value: Value | str, setting: str) -> None:
+        facts, definition = METRICS[name], self.definitions[name]
+        shared: dict[str, Any] = {
+            "name": name,
+            "group": group,
+            "setting": setting,
+            "unit": facts.unit,
+            "direction": facts.direction,
+            "definition": definition.id,
+            "definition_hash": definition.hash,
+        }
+        if isinstance(value, str):
+            self.metrics.append(Metric(**shared, value=None, n=0, reason=value))
+            return
+        seeds = np.array(value.per_seed)
+        mean, spread = float(seeds.mean()), None
+        if len(seeds) > 1:
+            spread = float(seeds.std(ddof=1))
+        self.metrics.append(
+            Metric(
+                **shared,
+                value=mean,
+                low=None if spread is None else mean - spread,
+                high=None if spread is None else mean + spread,
+                n=value.n,
+                replicates=_replicates(group, value),
+                flags=[*value.flags, *self.flags],
+            )
+        )
+
+
+def _replicates(group: str, value: Value) -> list[float] | None:
+    """Values of the seeds, which all tokenizers share, of the overall groups."""
+    if len(value.per_seed) < 2 or group not in (MACRO, POOLED):
+        return None
+    return [float(f"{each:.7g}") for each in value.per_seed]

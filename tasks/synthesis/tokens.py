@@ -1,0 +1,134 @@
+"""The codes of a data set, computed once per tokenizer and kept as a memory-mapped array."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ...harness.errors import CellFailed, MetricError
+from ...harness.files import atomic_writer, hash_value
+from ...harness.locations import cache_root
+from ...harness.shards import run_shards
+from .tokenizer_key import TokenizerKey
+
+if TYPE_CHECKING:
+    from ...harness.datasets.store import ImageStore
+    from ...harness.task import Cell
+
+"""Of the cache."""
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokens:
+    """Codes of all images of a store, and what computing them took.
+
+    Attributes:
+        indices: unsigned integers (N, K, L), memory-mapped.
+        encode_seconds: spent now; 0 where they were there.
+    """
+
+    indices: np.ndarray
+    encode_seconds: float
+
+
+def tokens_of(cell: Cell, key: TokenizerKey, store: ImageStore, *, label: str) -> Tokens:
+    """The codes of a store's images, from the cache or made in resumable shards.
+
+    Raises:
+        CellFailed: the tokenizer gave codes of another shape or range than it declares.
+    """
+    folder = cache_root() / "tokens" / _folder(cell, key, store)
+    path = folder / "indices.npy"
+    began = time.perf_counter()
+    if not path.is_file():
+        shards = run_shards(
+            folder / "shards",
+            len(store),
+            lambda start, stop: {"indices": encode_images(cell, key, store.read(start, stop))},
+            label=f"codes of {label}",
+        )
+        dtype = np.min_scalar_type(key.codebook_size - 1)
+        with atomic_writer(path) as file:
+            header = {
+                "descr": np.lib.format.dtype_to_descr(dtype),
+                "fortran_order": False,
+                "shape": (len(store), key.codebooks, key.positions),
+            }
+            np.lib.format.write_array_header_2_0(file, header)
+            for shard in shards:
+                file.write(shard["indices"].astype(dtype).tobytes())
+        shutil.rmtree(folder / "shards", ignore_errors=True)
+        return Tokens(np.load(path, mmap_mode="r"), time.perf_counter() - began)
+    return Tokens(np.load(path, mmap_mode="r"), 0.0)
+
+
+def _folder(cell: Cell, key: TokenizerKey, store: ImageStore) -> str:
+    terms = [_VERSION, key.terms(), store.fingerprint, cell.device.split(":")[0]]
+    return hash_value(terms)[:32]
+
+
+def encode_images(cell: Cell, key: TokenizerKey, images: np.ndarray) -> np.ndarray:
+    """uint8 (n, H, H, 3) -> codes, int64 (n, K, L).
+
+    Raises:
+        CellFailed: the tokenizer gave codes of another shape or range than it declares.
+    """
+    indices = cell.batch.attempt(lambda size: _encode_batches(cell, images, size))
+    shape = (len(images), key.codebooks, key.positions)
+    if indices.shape != shape or indices.min() < 0 or indices.max() >= key.codebook_size:
+        message = (
+            f"{cell.tokenizer.info.full_name} gave codes {indices.shape} in {indices.min()}.."
+            f"{indices.max()}; it declares {shape} in 0..{key.codebook_size - 1}"
+        )
+        raise CellFailed(message)
+    return indices
+
+
+@torch.inference_mode()
+def _encode_batches(cell: Cell, images: np.ndarray, size: int) -> np.ndarray:
+    found = []
+    for start in range(0, len(images), size):
+        batch = torch.from_numpy(images[start : start + size]).permute(0, 3, 1, 2).contiguous()
+        encoding = cell.tokenizer.encode(batch.to(cell.device).float().div_(255.0))
+        if encoding.indices is None:
+            message = f"{cell.tokenizer.info.full_name} is discrete, but encode gave no codes"
+            raise CellFailed(message)
+        found.append(encoding.indices.cpu().numpy())
+    return np.concatenate(found)
+
+
+@torch.inference_mode()
+def decode_codes(cell: Cell, codes: np.ndarray) -> np.ndarray:
+    """Codes (n, K, L) -> uint8 (n, H, H, 3): clamped once, times 255, rounded half to even.
+
+    Raises:
+        MetricError: the decoder gave another shape, or values that are not finite.
+    """
+    return cell.batch.attempt(lambda size: _decode_batches(cell, codes, size))
+
+
+def _decode_batches(cell: Cell, codes: np.ndarray, size: int) -> np.ndarray:
+    from ...harness.protocol import Encoding
+
+    found = []
+    for start in range(0, len(codes), size):
+        indices = torch.from_numpy(codes[start : start + size].astype(np.int64))
+        images = cell.tokenizer.decode(Encoding(indices=indices.to(cell.device)))
+        side = cell.plan.resolution
+        whole = images.shape == (len(indices), 3, side, side)
+        if not whole or not torch.isfinite(images).all():
+            message = (
+                f"{cell.tokenizer.info.full_name}: decoding generated codes gave "
+                f"{tuple(images.shape)} with values that are not finite, or of another shape than "
+                f"{(len(indices), 3, side, side)}"
+            )
+            raise MetricError(message)
+        scaled = images.clamp(0, 1).mul(255.0).round_().to(torch.uint8)
+        found.append(scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    return np.concatenate(found)

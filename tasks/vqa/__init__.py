@@ -1,0 +1,1 @@
+"""Medical visual question answering: does a language model still understand the image?"""

@@ -1,0 +1,139 @@
+"""A tokenizer's features of every image: computed once, then read as a memory map."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...harness.errors import CellFailed, NotApplicable
+from ...harness.exclusive import exclusive
+from ...harness.files import hash_value, write_json
+from ...harness.locations import cache_root
+from ...harness.progress import track
+from ..recon.measure import to_tensor
+from .model import Scale
+
+if TYPE_CHECKING:
+    from ...harness.datasets.store import ImageStore
+    from ...harness.protocol import Tokenizer
+    from ...harness.task import Cell
+
+logger = logging.getLogger(__name__)
+
+_VERSION = 1
+_BLOCK = 64
+"""Images between two notes of progress."""
+
+
+def tokenizer_key(cell: Cell) -> str:
+    """What makes another tokenizer: its name, weights and configuration."""
+    info, identity = cell.tokenizer.info, cell.identity
+    weights = identity.weights_sha256 if identity else info.weights_sha256
+    config = identity.config_sha256 if identity else None
+    return hash_value([info.full_name, weights, config, info.parameters])
+
+
+def image_tokens(cell: Cell, store: ImageStore, *, side: int) -> np.ndarray:
+    """Features of all images of a store, float16 (N, L, D), memory-mapped.
+
+    Interrupted, it goes on where it was.
+
+    Args:
+        cell: its tokenizer, device and batch size.
+        store: the images.
+        side: tokens are averaged to side x side; 0 leaves all L of them.
+
+    Raises:
+        NotApplicable: the tokenizer has no features.
+        CellFailed: features that are not finite in half precision.
+    """
+    tokenizer = cell.tokenizer
+    if reason := tokenizer.info.cannot.get("features"):
+        message = f"{tokenizer.info.full_name} gives a language model nothing to read: {reason}"
+        raise NotApplicable(message)
+    key = hash_value([_VERSION, "tokens", tokenizer_key(cell), store.fingerprint, side])
+    folder = cache_root() / "features" / key[:32]
+    path, note = folder / "tokens.npy", folder / "progress.json"
+    if _done(note) < len(store):
+        with exclusive(folder.parent / f".{folder.name}.lock", "image tokens"):
+            done = _done(note)
+            starts = range(done, len(store), _BLOCK)
+            for start in track(starts, total=len(starts), label="image tokens"):
+                stop = min(start + _BLOCK, len(store))
+                found = _tokens(cell, store.read(start, stop), side)
+                tokens = _open(path, start, (len(store), *found.shape[1:]))
+                tokens[start:stop] = found
+                tokens.flush()
+                write_json(note, {"images": stop})
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _done(note: Path) -> int:
+    """Images whose features are on disk."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return int(json.loads(note.read_text(encoding="utf-8"))["images"])
+    return 0
+
+
+def _open(path: Path, done: int, shape: tuple[int, ...]) -> np.memmap:
+    if done:
+        return np.lib.format.open_memmap(path, mode="r+")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+
+
+def _tokens(cell: Cell, images: np.ndarray, side: int) -> np.ndarray:
+    return cell.batch.attempt(
+        lambda size: np.concatenate(
+            [
+                _features(cell.tokenizer, images[start : start + size], cell.device, side)
+                for start in range(0, len(images), size)
+            ]
+        )
+    )
+
+
+@torch.inference_mode()
+def _features(tokenizer: Tokenizer, images: np.ndarray, device: str, side: int) -> np.ndarray:
+    found = averaged(tokenizer.features(to_tensor(images, device)).float(), side).half()
+    if not torch.isfinite(found).all():
+        message = (
+            f"{tokenizer.info.full_name}: features are not finite in half precision. Look for NaN "
+            "in the weights."
+        )
+        raise CellFailed(message)
+    return found.cpu().numpy()
+
+
+def averaged(tokens: Tensor, side: int) -> Tensor:
+    """(B, L, D) -> (B, side * side, D), averaged over the raster; fewer tokens are left alone."""
+    count = tokens.shape[1]
+    if side == 0 or count <= side * side:
+        return tokens
+    grid = round(count**0.5)
+    channels = tokens.transpose(1, 2)
+    if grid * grid == count:
+        square = channels.unflatten(2, (grid, grid))
+        return F.adaptive_avg_pool2d(square, side).flatten(2).transpose(1, 2)
+    return F.adaptive_avg_pool1d(channels, side * side).transpose(1, 2)
+
+
+def scale_of(tokens: np.ndarray) -> Scale:
+    """Mean and deviation of each dimension over training images; constant ones are left alone."""
+    count, total, squares = 0, 0.0, 0.0
+    for start in range(0, len(tokens), _BLOCK):
+        block = tokens[start : start + _BLOCK].astype(np.float64).reshape(-1, tokens.shape[-1])
+        count += len(block)
+        total, squares = total + block.sum(axis=0), squares + (block**2).sum(axis=0)
+    mean = np.asarray(total) / count
+    deviation = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 0.0))
+    deviation[deviation < 1e-6] = 1.0
+    return Scale(torch.from_numpy(mean).float(), torch.from_numpy(deviation).float())

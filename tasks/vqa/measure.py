@@ -1,0 +1,122 @@
+"""One cell with a model: greedy answers, answers at temperature 0.2, and the controls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...harness.task import Cell, Outcome
+from .answers import Sight, answers_of
+from .controls import majority_answers, other_images
+from .definitions import BLIND, MAJORITY, SAMPLED, SHUFFLED
+from .image_tokens import image_tokens
+from .lessons import Lessons
+from .model import AnsweringModel
+from .outcome import Table, outcome
+from .presets import DEFAULT, Preset, find_preset
+from .saved import ModelFacts, load_model
+from .scoring.asked import question_set, questions_about
+from .scoring.verdict import Verdict, judge
+
+if TYPE_CHECKING:
+    from .scoring.asked import Asked
+
+_NO_TRAINING = "a given model is not trained here; its blind twin is not known"
+
+
+def measure(cell: Cell, asked: list[Asked]) -> Outcome:
+    """Teach or load the model of a cell, and ask it everything."""
+    begun = time.perf_counter()
+    options = cell.plan.options
+    warnings = _absent_images(cell, asked)
+    table = Table(cell, asked)
+    rows = {row.id: number for number, row in enumerate(cell.store.rows)}
+    seen = [rows.get(each.question.image_id, -1) for each in asked]
+    if "model" in options:
+        given = load_model(Path(options["model"]))
+        warnings += _doubts(cell, given.facts)
+        given.model.to(cell.device)
+        _with_images(table, given.model, given.facts, seen, samples=())
+        table.absent(BLIND, _NO_TRAINING)
+        return outcome(table, warnings, metric_seconds=time.perf_counter() - begun)
+    preset = find_preset(options.get("preset", DEFAULT))
+    facts = ModelFacts(preset.template, preset.side, preset.new_tokens, "", prompts=preset.prompts)
+    lessons = Lessons(cell, preset)
+    _with_images(table, lessons.with_images().model, facts, seen, samples=preset.samples)
+    blind = lessons.without_images().model
+    found = answers_of(cell, BLIND, blind, facts, asked, Sight(None, seen))
+    _add(table, BLIND, found)
+    _majority(table, preset, asked)
+    done = outcome(table, warnings, metric_seconds=time.perf_counter() - begun)
+    if preset.ranked:
+        return done
+    reason = f"preset {preset.name} only shows that everything runs; its numbers mean nothing"
+    return replace(done, status="partial", status_reason=reason)
+
+
+def _with_images(
+    table: Table,
+    model: AnsweringModel,
+    facts: ModelFacts,
+    seen: Sequence[int],
+    *,
+    samples: Sequence[int],
+) -> None:
+    """Greedy, sampled and shuffled."""
+    cell, asked = table.cell, table.asked
+    tokens = image_tokens(cell, cell.store, side=facts.side)
+    found = answers_of(cell, "image", model, facts, asked, Sight(tokens, seen), samples)
+    _add(table, "", found, legacy=True)
+    if samples:
+        attempts = [[row[1 + place] for row in found] for place in range(len(samples))]
+        verdicts = [_judge(asked, each) for each in attempts]
+        table.add_answers(SAMPLED, verdicts, attempts[0])
+    other = other_images(len(cell.store), cell.store.fingerprint)
+    shuffled = [int(other[row]) if row >= 0 else -1 for row in seen]
+    _add(table, SHUFFLED, answers_of(cell, SHUFFLED, model, facts, asked, Sight(tokens, shuffled)))
+
+
+def _add(
+    table: Table, setting: str, found: Sequence[Sequence[str]], *, legacy: bool = False
+) -> None:
+    texts = [row[0] for row in found]
+    table.add_answers(setting, [_judge(table.asked, texts)], texts, legacy=legacy)
+
+
+def _judge(asked: Sequence[Asked], texts: Sequence[str]) -> list[Verdict]:
+    return [judge(each.question, text) for each, text in zip(asked, texts, strict=True)]
+
+
+def _majority(table: Table, preset: Preset, asked: Sequence[Asked]) -> None:
+    part = table.cell.parts[preset.pairs]
+    images = {row.id for row in part.store.rows}
+    learnt = questions_about(question_set(part.dataset), images)
+    texts = majority_answers(learnt, asked)
+    table.add_answers(MAJORITY, [_judge(asked, texts)], texts)
+
+
+def _absent_images(cell: Cell, asked: Sequence[Asked]) -> list[str]:
+    failed = {failure.id for failure in cell.store.failures}
+    without = [each.question.id for each in asked if each.question.image_id in failed]
+    if not without:
+        return []
+    return [
+        f"{len(without)} of {len(asked)} questions are about {len(failed)} images that could not "
+        f"be read ({', '.join(sorted(failed)[:5])}); they count as wrong"
+    ]
+
+
+def _doubts(cell: Cell, facts: ModelFacts) -> list[str]:
+    name = cell.tokenizer.info.full_name
+    doubts = []
+    if not facts.verified:
+        doubts.append(
+            "the model folder is in LLaVA's layout, which was never compared with the published "
+            "files: unverified"
+        )
+    if facts.tokenizer and facts.tokenizer != name:
+        doubts.append(f"the model was trained on features of {facts.tokenizer}, not of {name}")
+    return doubts

@@ -1,0 +1,147 @@
+"""A trained model as a folder, for `--model`: ours, or one in LLaVA's layout.
+
+Ours: the merged language model and its tokenizer as transformers keeps them,
+`projector.safetensors` and `vqa.json`. LLaVA's: the same language model with
+`model.mm_projector.{0,2}.{weight,bias}` among its weights; such files were never read here, so
+records say that the reading is unverified.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ...harness.errors import UsageError
+from ...harness.files import write_bytes, write_json
+from .language import load_language, merged
+from .model import AnsweringModel, Projector, Scale
+from .saved_files import model_files
+
+FACTS, _PROJECTOR = "vqa.json", "projector.safetensors"
+_LLAVA = "model.mm_projector."
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """How a model is asked.
+
+    Attributes:
+        template: name of the prompt.
+        side: of the grid to which image tokens are averaged; 0 leaves them.
+        new_tokens: longest answer.
+        tokenizer: whose features it was trained on; empty where unknown.
+        prompts: questions per batch.
+        verified: whether the folder is of medbench's own making.
+    """
+
+    template: str
+    side: int
+    new_tokens: int
+    tokenizer: str
+    prompts: int = 16
+    verified: bool = True
+
+
+_OF_LLAVA = ModelFacts("vicuna_v1", side=0, new_tokens=1024, tokenizer="", verified=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """A model with how it is asked."""
+
+    model: AnsweringModel
+    facts: ModelFacts
+
+
+def save_model(folder: Path, model: AnsweringModel, facts: ModelFacts) -> None:
+    """Write a model with its adapters merged; `vqa.json` comes last and says that all is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    language = merged(model.language)
+    language.model.save_pretrained(folder)
+    language.tokenizer.save_pretrained(folder)
+    tensors: dict[str, Tensor] = {}
+    if model.projector is not None:
+        tensors |= dict(model.projector.state_dict())
+    if model.mean is not None and model.deviation is not None:
+        tensors |= {"mean": model.mean, "deviation": model.deviation}
+    write_bytes(folder / _PROJECTOR, save({k: v.cpu().contiguous() for k, v in tensors.items()}))
+    write_json(folder / FACTS, asdict(facts))
+
+
+def load_facts(folder: Path) -> ModelFacts:
+    """How the model of a folder is asked.
+
+    Raises:
+        UsageError: the folder holds no model, or `vqa.json` cannot be read.
+    """
+    model_files(folder)
+    path = folder / FACTS
+    if not path.is_file():
+        return _OF_LLAVA
+    try:
+        return ModelFacts(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        message = f"{path} cannot be read ({error})"
+        raise UsageError(message) from error
+
+
+def load_model(folder: Path) -> SavedModel:
+    """Read a model folder; nothing is downloaded.
+
+    Raises:
+        UsageError: files are missing or do not fit each other.
+    """
+    facts = load_facts(folder)
+    tensors = _projector_tensors(folder, facts)
+    try:
+        out_features, hidden = tensors["2.weight"].shape
+        projector = Projector(tensors["0.weight"].shape[1], hidden)
+        mean, deviation = tensors.pop("mean", None), tensors.pop("deviation", None)
+        projector.load_state_dict({name: value.float() for name, value in tensors.items()})
+    except (KeyError, RuntimeError, ValueError) as error:
+        message = f"{folder}: no two-layer projector can be read ({error})"
+        raise UsageError(message) from error
+    scale = Scale(mean, deviation) if mean is not None and deviation is not None else None
+    language = load_language(folder)
+    if out_features != language.hidden:
+        message = (
+            f"{folder}: the projector makes {out_features} numbers a token, and the language model "
+            f"reads {language.hidden}: they were not trained together"
+        )
+        raise UsageError(message)
+    return SavedModel(AnsweringModel(language, projector, scale).eval(), facts)
+
+
+def _projector_tensors(folder: Path, facts: ModelFacts) -> dict[str, Tensor]:
+    if facts.verified:
+        try:
+            return load_file(folder / _PROJECTOR)
+        except (OSError, SafetensorError) as error:
+            message = f"{folder / _PROJECTOR} cannot be read ({error})"
+            raise UsageError(message) from error
+    found = {}
+    for name, value in _llava_tensors(folder):
+        if name.startswith(_LLAVA):
+            found[name.removeprefix(_LLAVA)] = value
+    return found
+
+
+def _llava_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """The projector among the weights of a LLaVA folder, whichever file holds it."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                if name.startswith(_LLAVA):
+                    yield name, file.get_tensor(name)
+    for path in sorted(folder.glob("*.bin")):
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        yield from weights.items()

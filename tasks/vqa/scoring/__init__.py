@@ -1,0 +1,1 @@
+"""The scorer of answers, usable without a model: nothing here imports torch."""

@@ -1,0 +1,143 @@
+"""The two file formats of the scorer: questions with references, and answers, one JSON a line.
+
+References: `question_id`, `question`, `answer`, `answer_type` (OPEN or CLOSED), and where known
+`image`, `language` (en or zh; without it, zh where the question holds Chinese characters),
+`question_type`, `modality`, `organ`. Answers: `question_id`, `text`. Other fields are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ....harness.datasets.asked_images import RowDefect, meaning_of, text_of
+from ....harness.datasets.jsonl import read_rows
+from ....harness.datasets.question import Language, Question
+from ....harness.errors import UsageError
+from ....harness.files import canonical_json, write_bytes
+from .asked import Asked
+
+_KINDS: dict[str, Literal["closed", "open"]] = {"OPEN": "open", "CLOSED": "closed"}
+_LANGUAGES: dict[str, Language] = {"en": "en", "zh": "zh"}
+_CHINESE = re.compile("[\u3400-\u9fff]")
+_SHOWN = 5
+
+
+def read_references(path: Path) -> list[Asked]:
+    """Questions with their reference answers.
+
+    Raises:
+        UsageError: unreadable, cut off, a line without what it needs, or an id that occurs twice;
+            names file and lines.
+    """
+    found: dict[str, Asked] = {}
+    twice: list[str] = []
+    for where, row in _objects(path):
+        try:
+            asked = _asked(row)
+        except RowDefect as defect:
+            message = f"{where}: {defect}"
+            raise UsageError(message) from defect
+        if asked.question.id in found:
+            twice.append(asked.question.id)
+        found[asked.question.id] = asked
+    _refuse_repeated(path, twice)
+    return list(found.values())
+
+
+def _asked(row: dict[str, Any]) -> Asked:
+    text = text_of(row, "question")
+    language: Language = "zh" if _CHINESE.search(text) else "en"
+    if row.get("language") is not None:
+        language = meaning_of(row, "language", _LANGUAGES)
+    question = Question(
+        id=text_of(row, "question_id"),
+        image_id=_optional(row, "image") or "",
+        question=text,
+        answer=text_of(row, "answer"),
+        kind=meaning_of(row, "answer_type", _KINDS),
+        language=language,
+        topic=_optional(row, "question_type"),
+    )
+    return Asked(question, _optional(row, "modality") or "", _optional(row, "organ"))
+
+
+def _optional(row: dict[str, Any], field: str) -> str | None:
+    return text_of(row, field) if row.get(field) not in (None, "") else None
+
+
+def read_answers(path: Path) -> dict[str, str]:
+    """Answers by question id; an empty text is an answer, and wrong.
+
+    Raises:
+        UsageError: unreadable, cut off, a line without `question_id` or `text`, or a question
+            that is answered twice; names file and lines.
+    """
+    found: dict[str, str] = {}
+    twice: list[str] = []
+    for where, row in _objects(path):
+        text = row.get("text")
+        if not isinstance(text, str):
+            message = f"{where}: text is {text!r}, expected the answer as a text"
+            raise UsageError(message)
+        try:
+            name = text_of(row, "question_id")
+        except RowDefect as defect:
+            message = f"{where}: {defect}"
+            raise UsageError(message) from defect
+        if name in found:
+            twice.append(name)
+        found[name] = text
+    _refuse_repeated(path, twice)
+    return found
+
+
+def write_references(path: Path, asked: Sequence[Asked]) -> None:
+    """Write questions in the scorer's format, atomically."""
+    lines = []
+    for each in asked:
+        question = each.question
+        row = {
+            "question_id": question.id,
+            "image": question.image_id or None,
+            "question": question.question,
+            "answer": question.answer,
+            "answer_type": question.kind.upper(),
+            "language": question.language,
+            "question_type": question.topic,
+            "modality": each.group or None,
+            "organ": each.organ,
+        }
+        lines.append(canonical_json({k: v for k, v in row.items() if v is not None}) + "\n")
+    write_bytes(path, "".join(lines).encode())
+
+
+def _objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and line, object) of each row.
+
+    Raises:
+        UsageError: no rows, or one that is no JSON object.
+    """
+    number = 0
+    for row in read_rows(path):
+        number += 1
+        where = f"{path}: line {row.number}"
+        if row.fields is None:
+            message = f"{where}: {row.problem}. Cut off or damaged: write the file again."
+            raise UsageError(message)
+        yield where, dict(row.fields)
+    if not number:
+        message = f"{path} is empty: one JSON object a line is expected"
+        raise UsageError(message)
+
+
+def _refuse_repeated(path: Path, names: Sequence[str]) -> None:
+    if names:
+        more = " …" if len(names) > _SHOWN else ""
+        message = (
+            f"{path}: {len(names)} question ids occur twice: {', '.join(names[:_SHOWN])}{more}. "
+            "Which of the rows counts cannot be known."
+        )
+        raise UsageError(message)

@@ -1,0 +1,100 @@
+"""Stages of teaching: each is trained once, kept in the cache, and resumed where it was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+
+from ...harness.exclusive import exclusive
+from ...harness.files import hash_value, write_bytes
+from ...harness.locations import cache_root
+from ...harness.training import parallel
+from ...harness.training.loop import Trainer
+from ...harness.training.settings import OptimiserSettings, TrainingSettings
+from .presets import StageTerms
+from .recipe import AnswerRecipe, load_trained
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Bumped by hand when a stage's code changes what it gives."""
+_WEIGHTS = "trained.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class StageKey:
+    """What a stage's result depends on."""
+
+    name: str
+    facts: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept."""
+        key = hash_value([VERSION, self.name, dict(self.facts)])
+        return cache_root() / "vqa" / f"{self.name}-{key[:24]}"
+
+
+def steps_of(terms: StageTerms, units: int) -> int:
+    """Optimiser steps; of an epoch, the last smaller batch is left out."""
+    return terms.steps or max(1, terms.epochs * (units // terms.batch))
+
+
+def settings_of(terms: StageTerms, units: int, *, seed: int) -> TrainingSettings:
+    """How the training loop runs a stage: AdamW without decay, warm-up, half a cosine."""
+    steps = steps_of(terms, units)
+    optimiser = OptimiserSettings(
+        learning_rate=terms.rate,
+        warmup_steps=terms.warmup * steps,
+        weight_decay=0.0,
+        betas=(0.9, 0.999),
+        epsilon=1e-8,
+        gradient_clip=1.0,
+    )
+    return TrainingSettings(
+        steps=steps, optimiser=optimiser, precision=terms.precision, seed=seed, log_every=50
+    )
+
+
+def train_stage(
+    key: StageKey, recipe: AnswerRecipe, terms: StageTerms, *, seed: int, device: str
+) -> None:
+    """Train a recipe's model, or load what was trained before; the model then holds the result.
+
+    Args:
+        key: all that the result depends on.
+        recipe: with the model.
+        terms: of the stage.
+        seed: of the training's own draws.
+        device: torch device.
+    """
+    folder = key.folder
+    with _alone(folder):
+        if not (folder / _WEIGHTS).exists():
+            settings = settings_of(terms, len(recipe.units), seed=seed)
+            config = {"stage": key.name, **asdict(terms), "key": folder.name}
+            trainer = Trainer(recipe, settings, folder, config=config, device=device)
+            if not trainer.resume():
+                logger.info("%s: %d steps into %s", key.name, settings.steps, folder)
+            weights = recipe.export(trainer.run())
+            if parallel.rank() == 0:
+                tensors = {n: v.detach().cpu().contiguous() for n, v in weights.items()}
+                write_bytes(folder / _WEIGHTS, save(tensors))
+                shutil.rmtree(trainer.checkpoints, ignore_errors=True)
+            parallel.wait_for_all()
+        load_trained(recipe.answering, load_file(folder / _WEIGHTS))
+    recipe.answering.to(device)
+
+
+def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """One run at a time: others wait, and then find the result; ranks of one run train together."""
+    if parallel.world_size() > 1:
+        return contextlib.nullcontext()
+    return exclusive(folder.parent / f".{folder.name}.lock", f"the stage {folder.name}")

@@ -1,0 +1,59 @@
+"""All-pairs diversity against pytorch-msssim, pair by pair."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import pytorch_msssim
+import torch
+from scipy.ndimage import gaussian_filter
+
+from medbench.harness.errors import MetricError
+from medbench.harness.metrics.diversity import diversity, pair_scores
+from medbench.harness.metrics.ms_ssim import ms_ssim
+
+
+def _images(rng, count, side):
+    found = []
+    for index in range(count):
+        noise = gaussian_filter(rng.normal(size=(side, side, 3)), (1 + 3 * index, 2 + index, 0))
+        found.append((noise - noise.min()) / np.ptp(noise) * 255)
+    return np.stack(found).astype(np.uint8)
+
+
+@pytest.mark.parametrize("side", [161, 177, 256])
+def test_pairs_are_those_of_pytorch_msssim(rng, side):
+    images = _images(rng, 5, side)
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    wanted = [
+        float(pytorch_msssim.ms_ssim(x[i : i + 1], x[j : j + 1], data_range=255))
+        for i in range(5)
+        for j in range(i + 1, 5)
+    ]
+    np.testing.assert_allclose(pair_scores(images), wanted, atol=1e-5, rtol=0)
+    assert diversity(images) == pytest.approx(1 - np.mean(wanted), abs=1e-5)
+
+
+def test_pairs_are_those_of_our_own_ms_ssim(rng):
+    images = _images(rng, 4, 256)
+    first, second = np.triu_indices(4, 1)
+    wanted = ms_ssim(images[first], images[second])
+    np.testing.assert_allclose(pair_scores(images), wanted, atol=1e-5, rtol=0)
+
+
+def test_equal_images_have_no_diversity_and_flat_ones_are_no_problem():
+    flat = np.full((3, 256, 256, 3), 255, dtype=np.uint8)
+    assert diversity(flat) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (np.zeros((1, 256, 256, 3), np.uint8), "at least two images"),
+        (np.zeros((3, 160, 160, 3), np.uint8), "at least 161"),
+        (np.zeros((3, 256, 256, 3), np.float32), "uint8"),
+    ],
+)
+def test_refuses_what_gives_no_number(images, words):
+    with pytest.raises(MetricError, match=words):
+        diversity(images)

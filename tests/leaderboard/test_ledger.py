@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from medbench.__main__ import invoke
+from medbench.harness.errors import UsageError
+from medbench.leaderboard.ledger import ledger, papers
+from medbench.leaderboard.reproduction.plan import plan, suite
+from medbench.leaderboard.reproduction.results import reproduced
+
+MISMATCHED = {
+    ("MedVAE", "rFID"),
+    ("UniTok", "PSNR"),
+    ("MedITok", "PSNR"),
+    ("Emu3-VQ", "SSIM"),
+    ("MedVAE", "SSIM"),
+    ("MedVAE", "mAP"),
+}
+
+
+def test_the_ledger_holds_every_table():
+    tables = {}
+    for row in ledger():
+        tables[row.table] = tables.get(row.table, 0) + 1
+    assert tables == {
+        "reconstruction": 7 * 9 * 3,
+        "classification": 7 * 6 * 2,
+        "synthesis": 8,
+        "vqa": 12,
+        "ablation 5": 36,
+        "ablation S1": 36,
+    }
+    assert set(tables) == set(papers()["meditok-paper"].tables)
+
+
+def test_an_average_is_the_mean_of_its_cells_or_says_that_it_is_not():
+    rows: dict[tuple[str, str], dict[str, object]] = {}
+    for row in ledger():
+        if row.table in ("reconstruction", "classification"):
+            rows.setdefault((row.method, row.metric), {})[row.place] = row
+    unlike = set()
+    for key, cells in rows.items():
+        printed = cells.pop("AVG")
+        mean = sum(cell.value for cell in cells.values()) / len(cells)
+        if abs(mean - printed.value) > 0.0101:
+            unlike.add(key)
+            assert "mean of the" in printed.note
+            assert all(cell.note for cell in cells.values())
+        else:
+            assert "more than rounding" not in printed.note
+    assert unlike == MISMATCHED
+
+
+def test_exchanged_looking_cells_are_marked():
+    marked = {
+        (row.method, row.place, row.metric) for row in ledger() if "look exchanged" in row.note
+    }
+    expected = {
+        ("PUMIT", place, metric)
+        for place in ("MRI", "Pathology")
+        for metric in ("rFID", "PSNR", "SSIM")
+    }
+    assert marked == expected
+
+
+def test_an_unknown_paper_is_refused():
+    with pytest.raises(UsageError, match="known: meditok-paper"):
+        ledger("another-paper")
+    assert invoke(["reproduce", "another-paper", "--dry-run"]) == 2
+    assert invoke(["reproduce", "meditok-paper", "--table", "ablation", "--dry-run"]) == 2
+
+
+def test_the_suite_has_sets_for_all_eight_modalities():
+    assert len(suite()) == 8
+    assert sum(len(sets) for sets in suite().values()) >= 22
+
+
+def test_every_cell_of_the_four_tables_is_planned_and_says_what_it_lacks(capsys, monkeypatch):
+    monkeypatch.delenv("MEDBENCH_DATA", raising=False)
+    assert invoke(["reproduce", "meditok-paper", "--dry-run", "--json"]) == 0
+    cells = json.loads(capsys.readouterr().out)
+    assert len(cells) == 189 + 84 + 8 + 12
+    assert all(cell["missing"] for cell in cells)
+    vqgan = next(c for c in cells if c["method"] == "VQGAN" and c["place"] == "DermaMNIST")
+    assert vqgan["tokenizer"] == "vqgan@official"
+    assert vqgan["datasets"] == ["dermamnist@224"]
+    assert any("medbench weights fetch vqgan@official" in reason for reason in vqgan["missing"])
+    stage_one = next(c for c in cells if c["method"] == "MedITok-S1")
+    assert any("not published" in reason for reason in stage_one["missing"])
+
+
+def test_where_nothing_can_run_it_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("MEDBENCH_DATA", raising=False)
+    options = ["--table", "vqa", "--results", str(tmp_path)]
+    assert invoke(["reproduce", "meditok-paper", *options]) == 3
+    assert "no cell could be run" in capsys.readouterr().err
+
+
+def test_records_stand_beside_the_papers_values(make, tmp_path):
+    from medbench.harness.record_files import write_record
+
+    cells = plan("meditok-paper", data_root=None, tables=["reconstruction"])
+    place = next(c for c in cells if (c.row.method, c.row.place) == ("VQGAN", "Dermoscopy"))
+    base = make("vqgan", psnr=29.0)
+    for number, dataset_id in enumerate(place.datasets):
+        record = base.model_copy(
+            update={
+                "variant": "official",
+                "info": base.info.model_copy(update={"variant": "official"}),
+                "identity": base.identity.model_copy(update={"limit": None}),
+                "dataset": base.dataset.model_copy(update={"id": dataset_id}),
+            }
+        )
+        write_record(tmp_path / f"recon/{dataset_id}/vqgan@official/{number:08}.json", record)
+    found = {
+        (r.cell.row.method, r.cell.row.place, r.cell.row.metric): r
+        for r in reproduced(cells, tmp_path)
+    }
+    psnr = found["VQGAN", "Dermoscopy", "PSNR"]
+    assert psnr.ours == pytest.approx(29.0)
+    assert psnr.difference == pytest.approx(29.0 - 29.28)
+    assert "not stated" in psnr.why
+    ssim = found["VQGAN", "Dermoscopy", "SSIM"]
+    assert ssim.ours == pytest.approx(100 * base.metric("ssim", "all").value)
+    average = found["VQGAN", "AVG", "PSNR"]
+    assert average.ours is None
+    assert "without CT" in average.why

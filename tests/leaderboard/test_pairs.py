@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medbench.harness.record_files import read_results
+from medbench.leaderboard.pairs import not_comparable, paired_difference
+
+
+@pytest.fixture
+def stored(results):
+    return {each.record.tokenizer: each for each in read_results(results).stored}
+
+
+def test_rows_and_replicates_agree_on_the_interval(stored):
+    first, second = stored["down8"], stored["down16"]
+    rows = paired_difference(first, second, "psnr", "macro")
+    drawn = paired_difference(first.record, second.record, "psnr", "macro")
+    assert (rows.method, drawn.method) == ("per image", "resamples")
+    assert rows.value == drawn.value > 0
+    assert (rows.low, rows.high) == pytest.approx((drawn.low, drawn.high), abs=1e-4)
+    assert rows.better == drawn.better == "first"
+    assert rows.distinguishable
+
+
+def test_turning_the_pair_turns_the_difference(stored):
+    one = paired_difference(stored["down8"], stored["mean"], "ssim", "macro")
+    other = paired_difference(stored["mean"], stored["down8"], "ssim", "macro")
+    assert other.value == -one.value
+    assert other.p == one.p
+    assert (other.low, other.high) == pytest.approx((-one.high, -one.low))
+    assert {one.better, other.better} == {"first", "second"}
+
+
+def test_a_record_does_not_differ_from_itself(stored):
+    for each in (stored["mean"], stored["mean"].record):
+        found = paired_difference(each, each, "psnr", "macro")
+        assert (found.value, found.p, found.better) == (0.0, 1.0, None)
+
+
+def test_without_rows_or_replicates_the_intervals_are_added(stored):
+    first, second = stored["down8"].record, stored["down16"].record
+    found = paired_difference(first, second, "psnr", "ct")
+    assert found.method == "separate intervals"
+    widths = [first.metric("psnr", "ct"), second.metric("psnr", "ct")]
+    half = np.hypot(*[(m.high - m.low) / 2 for m in widths])
+    assert (found.high - found.low) / 2 == pytest.approx(half)
+    paired = paired_difference(stored["down8"], stored["down16"], "psnr", "ct")
+    assert paired.value == found.value
+    assert paired.method == "per image"
+
+
+def test_rows_that_do_not_give_the_records_value_are_not_used(stored, results):
+    import pandas as pd
+
+    rows = stored["down8"].rows_path
+    table = pd.read_parquet(rows)
+    table["psnr"] += 1.0
+    table.to_parquet(rows)
+    found = paired_difference(stored["down8"], stored["down16"], "psnr", "macro")
+    assert found.method == "resamples"
+
+
+def test_student_and_sign_flips_agree(stored):
+    flips = paired_difference(stored["down8"], stored["down16"], "psnr", "macro")
+    student = paired_difference(stored["down8"], stored["down16"], "psnr", "macro", resample=False)
+    assert student.standard_error == flips.standard_error
+    assert student.p < 0.05
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [("fingerprint", "other images"), ("id", "other images")],
+)
+def test_other_images_are_not_compared(make, field, message):
+    a = make("a")
+    dataset = a.dataset.model_copy(update={field: "other"})
+    b = make("b").model_copy(update={"dataset": dataset})
+    assert message in not_comparable(a, b, "psnr", "macro")
+    assert paired_difference(a, b, "psnr", "macro").value is None
+
+
+def test_other_definitions_and_absent_values_are_not_compared(make):
+    assert "other definitions" in not_comparable(make("a"), make("b", definition=1), "psnr", "all")
+    assert "needs the FID" in not_comparable(make("a"), make("b"), "rfid", "all")
+    assert "no psnr of brain" in not_comparable(make("a"), make("b"), "psnr", "brain")
+    other = make("b").model_copy(update={"task": "probe"})
+    assert "other tasks" in not_comparable(make("a"), other, "psnr", "all")

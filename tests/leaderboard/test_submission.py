@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from medbench.__main__ import invoke
+from medbench.leaderboard.submission import check_submission
+
+
+def record_of(results, name):
+    return next(results.glob(f"recon/medsynth/{name}@reference/*.json"))
+
+
+def change(path, edit):
+    data = json.loads(path.read_text())
+    edit(data)
+    path.write_text(json.dumps(data))
+
+
+def problems(results, name, previous=None):
+    found = {c.path.parent.name: c for c in check_submission(results, previous)}
+    return " ".join(found[f"{name}@reference"].problems)
+
+
+def test_what_run_wrote_may_be_submitted(results, capsys):
+    assert invoke(["submit", "check", str(results)]) == 0
+    shown = capsys.readouterr().out
+    assert "3 of 3 records may be submitted" in shown
+    assert int(re.search(r"(\d+) values confirmed", shown).group(1)) >= 44
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [("value", "its rows give"), ("low", "the rows give"), ("replicates", "common draws")],
+)
+def test_an_aggregate_that_its_rows_do_not_give_is_refused(results, field, message):
+    def edit(data):
+        metric = next(m for m in data["metrics"] if (m["name"], m["group"]) == ("psnr", "macro"))
+        if field == "replicates":
+            metric[field][0] += 0.5
+        else:
+            metric[field] -= 0.5
+
+    change(record_of(results, "mean"), edit)
+    assert message in problems(results, "mean")
+    assert invoke(["submit", "check", str(results)]) == 1
+
+
+def test_changed_rows_are_refused(results):
+    path = record_of(results, "mean").with_suffix(".parquet")
+    rows = pd.read_parquet(path)
+    rows.loc[0, "psnr"] += 5
+    rows.to_parquet(path)
+    found = problems(results, "mean")
+    assert "SHA-256" in found
+    assert "its rows give" in found
+
+
+def test_absent_rows_are_refused(results):
+    record_of(results, "mean").with_suffix(".parquet").unlink()
+    assert "is not beside the record" in problems(results, "mean")
+
+
+def test_a_record_in_another_place_is_refused(results):
+    path = record_of(results, "mean")
+    path.rename(path.with_name("00000000.json"))
+    assert "belongs at recon/medsynth/mean@reference" in problems(results, "mean")
+
+
+def test_a_system_that_loses_against_a_bound_must_say_so(results):
+    def edit(data):
+        data["info"]["kind"] = "discrete"
+
+    change(record_of(results, "mean"), edit)
+    assert "does not beat the trivial bound" in problems(results, "mean")
+
+
+def test_a_jump_against_the_previous_row_is_noted(results, tmp_path):
+    previous = tmp_path / "previous"
+    target = previous / "recon/medsynth/mean@reference"
+    target.mkdir(parents=True)
+    source = record_of(results, "down8")
+    for suffix in (".json", ".parquet"):
+        (target / source.with_suffix(suffix).name).write_bytes(
+            source.with_suffix(suffix).read_bytes()
+        )
+
+    def edit(data):
+        data["tokenizer"] = data["info"]["name"] = "mean"
+
+    change(target / source.name, edit)
+    checked = {c.path.parent.name: c for c in check_submission(results, previous)}
+    assert any("jump: PSNR" in note for note in checked["mean@reference"].notes)
+    assert not any("jump" in note for note in checked["down16@reference"].notes)
+
+
+def test_an_empty_folder_is_a_usage_error(tmp_path):
+    assert invoke(["submit", "check", str(tmp_path)]) == 2
+    assert invoke(["submit", "check", str(tmp_path / "nowhere")]) == 2
+
+
+def test_recheck_measures_again(results, capsys):
+    assert invoke(["recheck", str(record_of(results, "down8")), "--json"]) == 0
+    (outcome,) = json.loads(capsys.readouterr().out)
+    assert outcome["confirmed_by_rows"] >= 44
+    assert outcome["measured_again"] >= outcome["confirmed_by_rows"]
+    assert outcome["problems"] == []
+
+
+def test_recheck_finds_a_value_that_nobody_measures(results, capsys):
+    def edit(data):
+        for metric in data["metrics"]:
+            if (metric["name"], metric["group"]) == ("ssim", "ct"):
+                metric["value"] -= 0.01
+
+    path = record_of(results, "down8")
+    change(path, edit)
+    assert invoke(["recheck", str(path)]) == 1
+    shown = capsys.readouterr().out
+    assert "SSIM ↑ of ct: record" in shown
+    assert invoke(["recheck", str(path), "--rows-only"]) == 1
+
+
+def test_recheck_says_what_keeps_it_from_measuring(results, capsys):
+    def edit(data):
+        data["tokenizer"] = data["info"]["name"] = "elsewhere"
+
+    path = record_of(results, "down8")
+    change(path, edit)
+    assert invoke(["recheck", str(path)]) == 0
+    assert "not measured again: unknown tokenizer 'elsewhere" in capsys.readouterr().out

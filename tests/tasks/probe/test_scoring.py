@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from medbench.harness.statistics.bootstrap import Sample
+from medbench.tasks.probe import scoring
+from medbench.tasks.probe.scoring import Scored, interval_of, mean_over_groups
+
+SHIFT = 1.2
+"""Between the mean scores of two normal classes."""
+
+
+def two_classes(rng, count, share):
+    truth = (np.arange(count) < share * count).astype(int)
+    belief = rng.normal(size=count) + SHIFT * truth
+    # The answer is the higher score; the border lies halfway between the classes.
+    return truth, np.stack([SHIFT / 2 - belief, belief - SHIFT / 2], axis=1)
+
+
+def truth_of(metric, share):
+    recall = norm.cdf(SHIFT / 2)
+    if metric == "auc":
+        return norm.cdf(SHIFT / np.sqrt(2))
+    if metric == "map":
+        large = np.random.default_rng(1)
+        return Scored(*two_classes(large, 400_000, share)).statistic("map")(None)
+    return recall
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("metric", "share", "least"),
+    [
+        ("auc", 0.5, 0.92),
+        ("auc", 0.3, 0.92),
+        ("map", 0.5, 0.91),
+        ("acc", 0.5, 0.92),
+        ("bacc", 0.3, 0.92),
+    ],
+)
+def test_intervals_cover_the_value_of_a_known_distribution(monkeypatch, metric, least, share):
+    monkeypatch.setattr(scoring, "REPLICATES", 300)
+    expected, held = truth_of(metric, share), 0
+    for trial in range(200):
+        truth, scores = two_classes(np.random.default_rng(100 + trial), 200, share)
+        sample = Sample(f"trial {trial}", [str(each) for each in truth])
+        interval = interval_of(metric, [Scored(truth, scores)], sample)
+        held += interval.low <= expected <= interval.high
+    # 200 trials: a standard error of 1.5 points around 95 %.
+    assert least <= held / 200 <= 0.99
+
+
+def test_the_worst_recall_is_biased_low_and_its_interval_with_it(monkeypatch):
+    monkeypatch.setattr(scoring, "REPLICATES", 200)
+    truth, scores = two_classes(np.random.default_rng(3), 400, 0.5)
+    sample = Sample("f", [str(each) for each in truth])
+    worst, mean = (
+        interval_of(name, [Scored(truth, scores)], sample) for name in ("worst_recall", "bacc")
+    )
+    assert worst.replicates.mean() < mean.replicates.mean()
+    assert worst.low <= worst.value
+
+
+def test_several_probes_share_the_replicates_and_widen_the_interval(rng, monkeypatch):
+    monkeypatch.setattr(scoring, "REPLICATES", 100)
+    truth, scores = two_classes(rng, 300, 0.5)
+    weak = np.random.default_rng(0).normal(size=scores.shape)
+    sample = Sample("f", [str(each) for each in truth])
+    alone = interval_of("auc", [Scored(truth, scores)], sample)
+    both = interval_of("auc", [Scored(truth, scores), Scored(truth, weak)], sample)
+    assert len(both.replicates) == 100
+    assert both.value == pytest.approx(
+        (alone.value + Scored(truth, weak).statistic("auc")(None)) / 2
+    )
+    assert both.high - both.low > 2 * (alone.high - alone.low)
+
+
+def test_a_class_of_one_patient_has_a_value_without_an_interval(rng):
+    truth, scores = two_classes(rng, 40, 0.5)
+    clusters = ["one" if each else f"p{row}" for row, each in enumerate(truth)]
+    sample = Sample("f", [str(each) for each in truth], clusters)
+    interval = interval_of("auc", [Scored(truth, scores)], sample)
+    assert interval.low is None
+    assert interval.value == Scored(truth, scores).statistic("auc")(None)
+    other = interval_of("auc", [Scored(truth, scores)], Sample("f", [str(t) for t in truth]))
+    assert mean_over_groups([interval, other]).low is None
+
+
+def test_patients_are_resampled_as_a_whole(rng):
+    truth, scores = two_classes(rng, 60, 0.5)
+    truth, scores = np.repeat(truth, 6), np.repeat(scores, 6, axis=0)
+    strata = [str(each) for each in truth]
+    patients = [f"p{row // 6}" for row in range(len(truth))]
+    ignored, known = (
+        interval_of("auc", [Scored(truth, scores)], Sample("f", strata, clusters))
+        for clusters in (None, patients)
+    )
+    assert known.high - known.low > 1.8 * (ignored.high - ignored.low)
+
+
+def test_a_label_that_draws_may_lose_has_a_value_without_an_interval(rng):
+    truth = np.zeros((50, 2), dtype=int)
+    truth[:25, 0], truth[:2, 1] = 1, 1
+    scores = np.log(rng.uniform(0.1, 0.9, (50, 2)))
+    interval = interval_of("auc", [Scored(truth, scores)], Sample("f", ["all of them"] * 50))
+    assert interval.low is None
+    assert 0 <= interval.value <= 1

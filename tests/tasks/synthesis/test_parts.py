@@ -1,0 +1,138 @@
+"""The pieces of the task: presets, the reference, batches of codes, spread over seeds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from medbench.harness.errors import NotApplicable, UsageError
+from medbench.harness.protocol import TokenizerInfo
+from medbench.tasks.synthesis.classes import find_classes
+from medbench.tasks.synthesis.generator.config import read_config
+from medbench.tasks.synthesis.generator.load import new_generator
+from medbench.tasks.synthesis.presets import find_preset, preset_identity, presets
+from medbench.tasks.synthesis.recipe import GeneratorRecipe
+from medbench.tasks.synthesis.reference import CONTAINS_TRAINING, choose_reference
+from medbench.tasks.synthesis.tokenizer_key import tokenizer_key
+
+
+def test_paper_is_what_the_paper_says():
+    paper, script = presets()["paper"], presets()["script"]
+    assert (paper.network["n_layer"], paper.network["dim"], paper.samples) == (12, 768, 500)
+    assert paper.settings(189_056).steps == 200 * (189_056 // 128)
+    assert script.settings(189_056).steps == 300 * (189_056 // 128)
+    schedule = paper.optimiser.schedule(1000)
+    assert schedule.rate(0) == schedule.rate(999) == 1e-4
+    assert [name for name, preset in presets().items() if not preset.ranked] == ["smoke"]
+
+
+def test_a_file_extends_a_preset_and_is_known_by_its_terms(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("extends: tiny\nsamples: 7\n")
+    second.write_text("samples: 7\nextends: tiny\n")
+    assert find_preset(str(first)).samples == 7
+    assert find_preset(str(first)).network == presets()["tiny"].network
+    assert preset_identity(str(first)) == preset_identity(str(second))
+    second.write_text("samples: 8\nextends: tiny\n")
+    assert preset_identity(str(first)) != preset_identity(str(second))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extends: tiny\nsample: 3\n", "unknown terms: sample"),
+        ("extends: tiny\nsamples: 1\n", "at least 2 samples"),
+        ("extends: tiny\nepochs: 3\n", "either `epochs` or `steps`"),
+        ("extends: tiny\nsteps: 5\n", "warm-up"),
+        ("extends: nothing\n", "'nothing' must hold terms"),
+    ],
+)
+def test_wrong_presets_are_refused(tmp_path, text, words):
+    path = tmp_path / "preset.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words):
+        find_preset(str(path))
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(UsageError, match="Did you mean: tiny"):
+        find_preset("tinny")
+
+
+def _cell(**facts):
+    terms = {"name": "t", "variant": "v", "kind": "discrete", "codebooks": 1, "codebook_size": 8}
+    info = TokenizerInfo(**(terms | facts))
+    return SimpleNamespace(tokenizer=SimpleNamespace(info=info), identity=None)
+
+
+@pytest.mark.parametrize(
+    ("layout", "positions", "wanted"),
+    [("raster", 256, "raster"), ("scales", 256, "sequence"), ("scales", 817, "sequence")],
+)
+def test_positions_are_a_grid_only_where_the_tokenizer_says_so(layout, positions, wanted):
+    key = tokenizer_key(_cell(layout=layout, positions=positions))
+    assert key.layout == wanted
+    config = read_config({"dim": 32, "n_layer": 1, "n_head": 2, **key.network_terms(3)})
+    assert (config.block_size, config.codebook_size) == (positions, 8)
+
+
+def test_tokenizer_that_cannot_decode_is_not_applicable():
+    cell = _cell(layout="raster", positions=16, cannot={"decode": "an encoder alone"})
+    with pytest.raises(NotApplicable, match="cannot decode: an encoder alone"):
+        tokenizer_key(cell)
+
+
+def _store(groups, labels=None):
+    labels = labels or [None] * len(groups)
+    rows = [
+        SimpleNamespace(id=f"{k}", group=group, label=label)
+        for k, (group, label) in enumerate(zip(groups, labels, strict=True))
+    ]
+    return SimpleNamespace(rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("groups", "labels", "wanted"),
+    [
+        (["mri", "ct", "mri"], ["a", "b", "c"], ("ct", "mri")),
+        (["mri"] * 3, ["b", "a", "a"], ("label:a", "label:b")),
+        (["mri"] * 3, ["a", None, "b"], ("mri",)),
+        (["mri"] * 3, ["a", "a|b", "b"], ("mri",)),
+    ],
+)
+def test_classes_are_modalities_or_the_labels_of_one(groups, labels, wanted):
+    assert find_classes(_store(groups, labels)) == wanted
+
+
+def test_reference_takes_other_parts_only_where_needed_and_says_so():
+    stores = {
+        "": _store(["ct"] * 9 + ["mri"] * 2),
+        "val": _store(["ct"] * 9 + ["mri"] * 3),
+        "train": _store(["mri"] * 9),
+    }
+    ct, mri = choose_reference(stores, ("ct", "mri"), 4)
+    assert len(ct.images) == len(mri.images) == 4
+    assert {image.part for image in ct.images} == {""}
+    assert ct.flags == mri.flags == ()
+    (wider,) = choose_reference(stores, ("mri",), 10)
+    assert len(wider.images) == 10
+    assert wider.flags == (CONTAINS_TRAINING,)
+    assert choose_reference(stores, ("ct", "mri"), 4) == [ct, mri]
+
+
+def test_every_image_comes_once_per_epoch_and_batches_follow_from_the_step():
+    indices = np.arange(10 * 2 * 4).reshape(10, 2, 4) % 5
+    terms = {"dim": 16, "n_layer": 1, "n_head": 2, "vocab_size": 10, "num_codebooks": 2}
+    network = new_generator(read_config({**terms, "block_size": 4, "num_classes": 10}), seed=0)
+    recipe = GeneratorRecipe(network, indices, np.arange(10), batch_size=5, seed=3)
+    stream = recipe.batches(0)
+    batches = [next(stream) for _ in range(6)]
+    for epoch in range(3):
+        both = [*batches[2 * epoch].classes.tolist(), *batches[2 * epoch + 1].classes.tolist()]
+        assert sorted(both) == list(range(10))
+    resumed = next(recipe.batches(4))
+    assert resumed.classes.tolist() == batches[4].classes.tolist()
+    for row, number in enumerate(resumed.classes.tolist()):
+        assert np.array_equal(resumed.tokens[row].numpy(), indices[number])

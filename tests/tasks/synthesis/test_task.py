@@ -1,0 +1,139 @@
+"""The whole task on a small set: what a record holds, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medbench.harness.errors import MissingPrerequisite, UsageError
+from medbench.harness.locations import cache_root
+
+TOY = "toy_blocks:Blocks"
+
+
+def _generator_folder():
+    folders = list((cache_root() / "generators").iterdir())
+    assert len(folders) == 1
+    return folders[0]
+
+
+def _values(record):
+    return {(m.name, m.group, m.setting): m.value for m in record.metrics}
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def test_record_holds_means_over_seeds_with_their_spread(synthesise, own_cache, tmp_path):
+    record = synthesise(TOY)
+    assert record.status == "partial"
+    assert "never ranked" in record.status_reason
+    found = record.metric("class_accuracy", "macro")
+    assert len(found.replicates) == 2
+    assert found.value == pytest.approx(np.mean(found.replicates))
+    spread = np.std(found.replicates, ddof=1)
+    assert (found.low, found.high) == pytest.approx((found.value - spread, found.value + spread))
+    for setting in ("real", "floor"):
+        assert record.metric("class_accuracy", "macro", setting).value is not None
+    assert record.metric("diversity", "mri", "real").n == 2
+    absent = record.metric("gfd_random", "all")
+    assert absent.value is None
+    assert "at least 100 are needed" in absent.reason
+    rows = pd.read_parquet(next((tmp_path / "results").rglob("*.parquet")))
+    assert len(rows) == 2 * 2 * 6
+    assert rows["sha256"].nunique() == len(rows)
+    assert record.gallery == [], "the licence of a user's own file is unknown"
+
+
+def test_codes_and_generator_are_kept_and_give_the_same_again(synthesise, own_cache):
+    first = synthesise(TOY)
+    folder = _generator_folder()
+    written = (folder / "weights.safetensors").stat().st_mtime_ns
+    again = synthesise(TOY, output="again")
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == written
+    assert again.timing.encode_seconds == 0
+    given = synthesise(TOY, output="given", generator=folder)
+    assert _values(first) == _values(again) == _values(given)
+    hashes = {m.name: m.definition_hash for m in first.metrics}
+    assert hashes == {m.name: m.definition_hash for m in given.metrics}
+
+
+def test_another_seed_gives_other_samples_of_the_same_generator(synthesise, own_cache, tmp_path):
+    synthesise(TOY)
+    synthesise(TOY, output="other", seed=1, batch_size=3)
+    synthesise(TOY, output="same", batch_size=3)
+    tables = {
+        name: pd.read_parquet(next((tmp_path / name).rglob("*.parquet")))
+        for name in ("results", "other", "same")
+    }
+    assert (tables["results"]["named"] == tables["same"]["named"]).all()
+    assert (tables["results"]["sha256"] != tables["other"]["sha256"]).any()
+    _generator_folder()
+
+
+def test_generator_of_another_tokenizer_is_refused(synthesise, own_cache, tmp_path):
+    synthesise(TOY)
+    other = tmp_path / "other-generator"
+    shutil.copytree(_generator_folder(), other)
+    facts = json.loads((other / "generator.json").read_text())
+    facts["tokenizer"]["name"] = "another"
+    (other / "generator.json").write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match="codes of another tokenizer .*name: another there"):
+        synthesise(TOY, output="refused", generator=other)
+    facts["tokenizer"] = json.loads((_generator_folder() / "generator.json").read_text())[
+        "tokenizer"
+    ]
+    facts["classes"] = ["ct", "mri"]
+    (other / "generator.json").write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match="knows the classes ct, mri"):
+        synthesise(TOY, output="refused", generator=other)
+
+
+def test_folder_without_a_generator_is_refused(synthesise, tmp_path):
+    with pytest.raises(MissingPrerequisite, match="no generator there"):
+        synthesise(TOY, generator=tmp_path)
+
+
+@pytest.mark.parametrize(("tokenizer", "words"), [("down16", "kind bound"), ("jpeg@8000", "codec")])
+def test_what_has_no_codes_is_not_applicable_in_words(synthesise, tokenizer, words):
+    record = synthesise(tokenizer)
+    assert record.status == "not-applicable"
+    assert words in record.status_reason
+
+
+def test_too_few_training_images_are_refused_by_name(synthesise):
+    with pytest.raises(UsageError, match=r"too few training images per class: mri \(3\)"):
+        synthesise(TOY, limit=3)
+
+
+def test_labels_are_the_classes_of_a_set_of_one_modality(synthesise, own_cache):
+    with pytest.raises(UsageError, match=r"label:0 \(5\), label:1 \(4\)"):
+        synthesise(TOY, dataset="one")
+
+
+@pytest.mark.slow
+def test_smoke_preset_runs_on_medsynth(tmp_path):
+    from medbench.harness.request import Request
+    from medbench.harness.runner import execute
+
+    request = Request(
+        tokenizers=["meditok"],
+        tasks=["synthesis"],
+        limit=12,
+        output=tmp_path,
+        options={"preset": "smoke"},
+    )
+    record = execute(request).records[0]
+    assert record.status == "partial"
+    assert "smoke" in record.metric("gfd_random", "all").flags
+    assert (
+        record.metric("gfd_random", "all").value > record.metric("gfd_random", "all", "floor").value
+    )
+    assert {image.group for image in record.gallery} >= set(record.dataset.groups)
+    assert all((next(tmp_path.rglob(image.file))).is_file() for image in record.gallery)

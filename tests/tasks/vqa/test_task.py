@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from medbench.harness.errors import UsageError
+from medbench.harness.registry import load_dataset
+from medbench.harness.runner import run
+from medbench.tasks.vqa import presets
+from medbench.tasks.vqa.task import TASK
+
+SMOKE = presets.PRESETS["smoke"]
+MICRO = replace(
+    SMOKE,
+    name="micro",
+    ranked=True,
+    images=2,
+    text=replace(SMOKE.text, steps=3),
+    projector=replace(SMOKE.projector, steps=2),
+    tuning=replace(SMOKE.tuning, steps=3),
+    new_tokens=3,
+)
+SETTINGS = ("", "t=0.2", "blind", "shuffled", "majority", "legacy")
+
+
+@pytest.fixture
+def micro(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "micro", MICRO)
+
+
+def measure(output, tokenizer="meditok", **options):
+    return run(tokenizer, "vqa", limit=1, output=output, device="cpu", **options)[0]
+
+
+def test_a_record_has_the_controls_beside_the_number_and_a_row_for_each_question(micro, tmp_path):
+    record = measure(tmp_path, options={"preset": "micro"})
+    asked = [q for q in load_dataset("medsynth").questions() if q.image_id.endswith("/00000")]
+    assert record.status == "ok"
+    for setting in SETTINGS:
+        found = record.metric("closed_accuracy", "all", setting)
+        assert found is not None, setting
+        if setting != "legacy":
+            assert found.n == sum(q.kind == "closed" for q in asked)
+            assert record.metric("overall", "all", setting).n == len(asked)
+    assert record.metric("overall", "ct") is not None
+    assert record.metric("overall", "topic:modality", "blind") is not None
+    table = pd.read_parquet(tmp_path / "vqa" / "medsynth" / "meditok@tiny" / record.per_image)
+    assert table["id"].tolist() == [q.id for q in asked]
+    assert table["correct"].mean() == pytest.approx(record.metric("overall", "all").value)
+    assert record.identity.options == {"preset": "micro"}
+    assert set(record.identity.parts) == {"train"}
+
+    # The trained model is a folder that answers the same.
+    (folder,) = Path(os.environ["MEDBENCH_CACHE"]).glob("vqa/tuning-*/model")
+    again = measure(tmp_path, options={"model": str(folder)})
+    assert again.metric("overall", "all").value == record.metric("overall", "all").value
+    assert again.metric("overall", "all", "shuffled") is not None
+    assert "not trained here" in again.metric("overall", "all", "blind").reason
+    assert again.metric("overall", "all").definition_hash != (
+        record.metric("overall", "all").definition_hash
+    )
+
+
+def test_codecs_and_bounds_have_nothing_to_read(micro, tmp_path):
+    record = measure(tmp_path, "down16", options={"preset": "micro"})
+    assert record.status == "not-applicable"
+    assert "nothing to read" in record.status_reason
+
+
+@pytest.fixture
+def vqa_rad(tmp_path, monkeypatch):
+    """Six questions about three images, of which one is not there."""
+    monkeypatch.setenv("MEDBENCH_ALLOW_MODIFIED", "1")
+    folder = tmp_path / "data" / "vqa-rad"
+    (folder / "VQA_RAD Image Folder").mkdir(parents=True)
+    for number in range(2):
+        picture = Image.new("RGB", (20, 30), (60 * number, 9, 9))
+        picture.save(folder / "VQA_RAD Image Folder" / f"i{number}.jpg")
+    rows = [
+        {
+            "qid": number,
+            "phrase_type": "test_freeform",
+            "image_name": f"i{number // 2}.jpg",
+            "image_organ": ("HEAD", "CHEST", "ABD")[number // 2],
+            "question": "Is it?" if number % 2 else "What is it?",
+            "question_type": "PRES" if number % 2 else "ABN, PRES",
+            "answer": "Yes" if number % 2 else "The lung",
+            "answer_type": "CLOSED" if number % 2 else "OPEN",
+        }
+        for number in range(6)
+    ]
+    (folder / "VQA_RAD Dataset Public.json").write_text(json.dumps(rows))
+    return tmp_path
+
+
+def write_answers(path, texts):
+    lines = [json.dumps({"question_id": n, "text": text}) for n, text in texts.items()]
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def test_answers_from_elsewhere_are_scored_and_said_to_be(vqa_rad):
+    file = write_answers(vqa_rad / "a.jsonl", {0: "lung", 1: "yes", 2: "heart", 3: "no", 5: "yes"})
+    record = run(
+        "down16",
+        "vqa",
+        dataset="vqa-rad",
+        data_root=vqa_rad / "data",
+        output=vqa_rad / "results",
+        options={"answers": file},
+    )[0]
+    assert record.metric("overall", "all").value == 3 / 6
+    assert len(record.metric("overall", "all").replicates) == 1000
+    assert record.metric("closed_accuracy", "all").value == pytest.approx(2 / 3)
+    assert record.metric("overall", "organ:chest").value == 0
+    assert record.metric("overall", "topic:ABN").n == 3
+    assert record.metric("closed_accuracy", "all", "legacy").n == 2
+    # An image is missing: named, and its questions stay in the denominator.
+    assert record.status == "partial"
+    assert [failed.id for failed in record.dataset.failed] == ["i2.jpg"]
+    assert any("made elsewhere" in warning for warning in record.warnings)
+    assert any("1 of 6 questions have no answer" in w for w in record.warnings)
+
+
+def test_answers_to_other_questions_are_refused(vqa_rad):
+    file = write_answers(vqa_rad / "a.jsonl", {77: "lung"})
+    options = {"output": vqa_rad / "results", "data_root": vqa_rad / "data"}
+    with pytest.raises(UsageError, match="questions that are not asked: 77"):
+        run("down16", "vqa", dataset="vqa-rad", options={"answers": file}, **options)
+
+
+def test_answers_have_one_source_and_presets_are_known(tmp_path):
+    with pytest.raises(UsageError, match="--answers and --preset"):
+        TASK.check_options({"preset": "tiny", "answers": "a"})
+    with pytest.raises(UsageError, match="no preset 'huge'"):
+        TASK.check_options({"preset": "huge"})
+    with pytest.raises(UsageError, match=r"no config\.json"):
+        TASK.check_options({"model": str(tmp_path)})
+    assert TASK.check_options({}) == {"preset": "tiny"}
+
+
+def test_a_data_set_without_questions_is_refused(image_folder, tmp_path):
+    with pytest.raises(UsageError, match="has no questions"):
+        run("meditok", "vqa", dataset=f"folder:{image_folder}", output=tmp_path)
+
+
+def test_the_papers_preset_names_the_parts_that_it_learns_on(vqa_rad):
+    dataset = load_dataset("vqa-rad", data_root=vqa_rad / "data")
+    parts = TASK.parts(dataset, {"preset": "paper"}, None)
+    assert parts == {"pubmedvision@alignment": None, "pubmedvision@instruction": None}
+    assert TASK.parts(dataset, {}, 3) == {"train": 150}
+
+
+@pytest.mark.slow
+def test_smoke_runs_end_to_end_and_is_not_ranked(tmp_path):
+    record = measure(tmp_path, options={"preset": "smoke"})
+    assert record.status == "partial"
+    assert "its numbers mean nothing" in record.status_reason
