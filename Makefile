@@ -20,8 +20,9 @@ demo: $(STAMP)
 	$(BIN)/medbench run --tokenizer meditok $(COMPARATORS) --task recon --dataset sample
 	$(BIN)/medbench leaderboard --results results --output LEADERBOARD.md
 
+# A file's tests stay together, because they share what they prepare.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -41,6 +42,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/audit.py search
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/inception.py
+	$(BIN)/python benchmarks/probe.py
+	$(BIN)/python benchmarks/synthesis.py
+	$(BIN)/python benchmarks/site.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info results LEADERBOARD.md

@@ -36,7 +36,10 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
     except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}"
+        message = (
+            f"cannot write {what} ({path}): {error.strerror or error}. "
+            "Free space, or set MEDBENCH_CACHE to another place."
+        )
         raise UsageError(message) from error
     with file:
         try:

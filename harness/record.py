@@ -252,6 +252,12 @@ class GalleryImage(_Model):
     """Relative to the record."""
     why: str
     """`pick` (seeded, before results) or `worst <metric>`."""
+    also: list[str] = Field(default_factory=list)
+    """Further reasons."""
+    error: str | None = None
+    """The map of its error, relative to the record."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Of this image, by metric."""
 
 
 class Record(_Model):

@@ -67,7 +67,7 @@ def _other_parts(request: Request, task: Task, dataset: Dataset) -> dict[str, Pa
     if not takes_options(task):
         return {}
     wanted = task.parts(dataset, task_options(task, request.options), request.limit)
-    found = {name: part_of(dataset, name) for name in wanted}
+    found = {name: part_of(dataset, name, data_root=request.data_root) for name in wanted}
     return {
         name: Part(part, ingest(part, limit=wanted[name], side=RESOLUTION))
         for name, part in found.items()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ..errors import UsageError
-from ..locations import data_root
 from ..registry import load_dataset
 from .dataset import Dataset
 
@@ -31,7 +31,7 @@ class Parted(Protocol):
         ...
 
 
-def part_of(dataset: Dataset, name: str) -> Dataset:
+def part_of(dataset: Dataset, name: str, *, data_root: Path | None = None) -> Dataset:
     """Another part of the dataset's set; a name with `@` is the id of another data set.
 
     Raises:
@@ -39,7 +39,7 @@ def part_of(dataset: Dataset, name: str) -> Dataset:
         MissingPrerequisite: the other data set is not on this machine.
     """
     if "@" in name:
-        return load_dataset(name, data_root=data_root())
+        return load_dataset(name, data_root=data_root)
     if not isinstance(dataset, Parted):
         message = (
             f"{dataset.id} has no parts, and this task learns on {name!r}. Give a set with "

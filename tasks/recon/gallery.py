@@ -6,7 +6,7 @@ show its failures. CT is shown as it was measured: in its window. For image numb
     00012.png        original and reconstruction side by side
     00012.error.png  mean absolute error over RGB, black to white; white is 64 grey levels or more
 
-and `gallery.json` holds the scores of each. The scale of the error maps is the same everywhere.
+and the record holds the scores of each. The scale of the error maps is the same everywhere.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from ...harness import ranks
-from ...harness.files import write_bytes, write_json
+from ...harness.files import write_bytes
 from ...harness.record import GalleryImage
 from .measure import reconstruct
 
@@ -34,7 +34,6 @@ WORST = 5
 LOWEST_IS_WORST = {"psnr": True, "ssim": True, "ms_ssim": True, "lpips": False}
 ERROR_SCALE = 64
 """Mean absolute error, in grey levels, that is white."""
-INDEX = "gallery.json"
 
 
 def choose(cell: Cell, scores: Mapping[str, np.ndarray]) -> dict[int, list[str]]:
@@ -61,25 +60,28 @@ def save(cell: Cell, scores: Mapping[str, np.ndarray]) -> list[GalleryImage]:
         return []
     shutil.rmtree(cell.gallery, ignore_errors=True)
     saved: list[GalleryImage] = []
-    index: list[dict[str, Any]] = []
+    folder = cell.gallery.name
     for row, why in sorted(choose(cell, scores).items()):
         facts = cell.store.rows[row]
         original = cell.store.read(row, row + 1)
         back = reconstruct(cell.tokenizer, original, batch=1, device=cell.device).images
         path = cell.gallery / f"{row:05d}.png"
+        error = path.with_suffix(".error.png")
         _write(path, np.concatenate([original[0], back[0]], axis=1))
-        _write(path.with_suffix(".error.png"), error_map(original[0], back[0]))
-        image = GalleryImage(
-            id=facts.id, group=facts.group, file=f"{cell.gallery.name}/{path.name}", why=why[0]
+        _write(error, error_map(original[0], back[0]))
+        saved.append(
+            GalleryImage(
+                id=facts.id,
+                group=facts.group,
+                file=f"{folder}/{path.name}",
+                why=why[0],
+                also=why[1:],
+                error=f"{folder}/{error.name}",
+                scores={
+                    n: round(float(v[row]), 6) for n, v in scores.items() if not np.isnan(v[row])
+                },
+            )
         )
-        saved.append(image)
-        numbers = {n: round(float(v[row]), 6) for n, v in scores.items() if not np.isnan(v[row])}
-        error = path.with_suffix(".error.png").name
-        index.append(
-            {"id": image.id, "group": image.group, "why": why, "pair": path.name}
-            | {"error": error, "scores": numbers}
-        )
-    write_json(cell.gallery / INDEX, {"error_scale": ERROR_SCALE, "images": index})
     return saved
 
 

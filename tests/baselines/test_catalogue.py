@@ -8,10 +8,11 @@ from medbench.harness.registry import load_target
 
 
 def test_ids_are_those_of_the_design():
-    assert [entry.name for entry in ENTRIES][:6] == [
+    assert [entry.name for entry in ENTRIES][:7] == [
         "mean",
         "down8",
         "down16",
+        "pixels",
         "jpeg",
         "webp",
         "avif",
