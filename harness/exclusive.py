@@ -5,28 +5,29 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 from .errors import UsageError
+from .locations import cache_root
 
 logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock that `path` names; whoever comes second waits.
+def exclusive(name: str, what: str) -> Iterator[None]:
+    """Hold the lock of that name; whoever comes second waits.
 
     The lock is the system's: it ends with the process that holds it, however that ends. File
     systems without locks let everyone pass; then the same work may be done twice, and the results
     of both are the same.
 
     Args:
-        path: of the lock file, made if absent and left there.
+        name: of the lock's file below the cache root, made if absent and left there.
         what: is being made, for the line that tells a waiting person.
 
     Raises:
         UsageError: the place cannot be written.
     """
+    path = cache_root() / "locks" / name
     try:
         import fcntl
     except ImportError:  # Windows

@@ -101,9 +101,7 @@ def ingest(dataset: Dataset, *, limit: int | None = None, side: int = 256) -> Im
         raise UsageError(message)
     path = cache_root() / "images" / _cache_key(items, side)
     if not (path / "manifest.json").is_file():
-        with exclusive(
-            cache_root() / "locks" / f"images-{path.name}", f"the image cache of {dataset.id}"
-        ):
+        with exclusive(f"images-{path.name}", f"the image cache of {dataset.id}"):
             if not (path / "manifest.json").is_file():
                 _build(items, path, side)
     return open_store(path)

@@ -63,7 +63,7 @@ def image_tokens(cell: Cell, store: ImageStore, *, side: int) -> np.ndarray:
     folder = cache_root() / "features" / key[:32]
     path, note = folder / "tokens.npy", folder / "progress.json"
     if _done(note) < len(store):
-        with exclusive(folder.parent / f".{folder.name}.lock", "image tokens"):
+        with exclusive(f"features-{folder.name}", "image tokens"):
             done = _done(note)
             starts = range(done, len(store), _BLOCK)
             for start in track(starts, total=len(starts), label="image tokens"):

@@ -211,7 +211,7 @@ def _vocabulary(texts: Sequence[str], size: int) -> Any:
 
     key = hash_value(["vocabulary-1", size, hash_value(list(texts))])
     path = cache_root() / "vqa" / f"vocabulary-{key[:24]}" / "vocabulary.json"
-    with exclusive(path.parent.parent / f".{path.parent.name}.lock", "the vocabulary"):
+    with exclusive(f"vqa-{path.parent.name}", "the vocabulary"):
         if not path.is_file():
             trained = train_vocabulary(texts, size)
             write_json(path, json.loads(trained.backend_tokenizer.to_str()))

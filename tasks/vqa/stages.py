@@ -97,4 +97,4 @@ def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
     """One run at a time: others wait, and then find the result; ranks of one run train together."""
     if parallel.world_size() > 1:
         return contextlib.nullcontext()
-    return exclusive(folder.parent / f".{folder.name}.lock", f"the stage {folder.name}")
+    return exclusive(f"vqa-{folder.name}", f"the stage {folder.name}")
