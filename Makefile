@@ -19,6 +19,7 @@ demo: $(STAMP)
 	$(BIN)/medbench run --tokenizer meditok $(COMPARATORS) --task recon --dataset medsynth --limit 16
 	$(BIN)/medbench run --tokenizer meditok $(COMPARATORS) --task recon --dataset sample
 	$(BIN)/medbench leaderboard --results results --output LEADERBOARD.md
+	$(BIN)/medbench leaderboard --results results --output site
 
 # A file's tests stay together, because they share what they prepare.
 test: $(STAMP)
@@ -48,4 +49,4 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/site.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info results LEADERBOARD.md
+	rm -rf $(VENV) build dist *.egg-info results site LEADERBOARD.md
