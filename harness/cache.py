@@ -25,6 +25,7 @@ KINDS = {
     "features": "features of original images",
     "probe-features": "what tokenizers make of labelled images, for probes",
     "bounds": "scores of the trivial bounds",
+    "image-tokens": "what tokenizers make of images, for a language model",
     "tokens": "codes of images, that generators learn from",
     "generators": "trained generators of codes",
     "classifiers": "small networks that name images",
@@ -191,6 +192,7 @@ def _in_use(entry: Entry, opened: frozenset[Path] | None, now: float) -> str | N
     being_written = entry.path.name.startswith(".") or entry.kind in {
         "features",
         "probe-features",
+        "image-tokens",
         "bounds",
         "tokens",
         "generators",

@@ -8,11 +8,14 @@ ranks meet where they need each other's shards, and an error of one is an error 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from .errors import CellFailed
+from .progress import track
 
+P = TypeVar("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 _KNOWN = "_known_to_all_ranks"
@@ -68,12 +71,47 @@ def together(work: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]
 
 
-def _exchange(error: Exception | None) -> list[Exception | None]:
+def first(work: Callable[[], T]) -> T:
+    """What the first rank's `work` gives, for all; the others wait for it.
+
+    Raises:
+        Exception: what `work` raised.
+        CellFailed: a rank is lost.
+    """
+    if count() == 1:
+        return work()
+    found: list[T] = []
+    together(lambda: found.append(work()) if own() == 0 else None)
+    return _exchange(found)[0][0]
+
+
+def dealt(items: Sequence[S], work: Callable[[S], T], *, label: str) -> list[T]:
+    """`work` of every item, in order, for all ranks; each rank does its share.
+
+    Args:
+        items: the same on all ranks.
+        work: gives what can be pickled.
+        label: what the progress line says.
+
+    Raises:
+        Exception: what `work` raised, on this rank or on the first failing one.
+        CellFailed: a rank is lost.
+    """
+    mine = items[own() :: count()]
+    found: list[T] = []
+    together(lambda: found.extend(map(work, track(mine, total=len(mine), label=label))))
+    if count() == 1:
+        return found
+    shares = _exchange(found)
+    return [shares[place % count()][place // count()] for place in range(len(items))]
+
+
+def _exchange(own_part: P) -> list[P]:
     import torch.distributed as dist
 
-    found: list[Exception | None] = [None] * count()
+    found: list[Any] = [None] * count()
     try:
-        dist.all_gather_object(found, error)
+        dist.all_gather_object(found, own_part)
     except RuntimeError as lost:
         message = (
             "another process of this run is lost (killed, or its machine is gone). Finished shards "

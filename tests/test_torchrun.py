@@ -110,6 +110,48 @@ def test_a_lost_process_ends_the_run_clearly_and_the_same_command_goes_on(images
         assert found[key] == pytest.approx(wanted[key], rel=RELATIVE)
 
 
+def _medsynth(task: str, output: Path, cache: Path, processes: int, *more: str) -> dict:
+    """A record on the embedded data."""
+    words = ["run", "--tokenizer", "meditok", "--task", task, "--dataset", "medsynth", *more]
+    words += ["--output", str(output)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher += [f"--nproc-per-node={processes}"]
+    command = [*(launcher if processes > 1 else [sys.executable]), "-m", "medbench", *words]
+    environment = {**_environment(), "MEDBENCH_CACHE": str(cache)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = output.glob(f"{task}/*/*/*.json")
+    return json.loads(path.read_text())
+
+
+def _assert_equal(ours: dict, alone: dict) -> None:
+    assert ours["identity"] == alone["identity"]
+    for found, expected in zip(ours["metrics"], alone["metrics"], strict=True):
+        for field in ("name", "group", "setting", "n"):
+            assert found.get(field) == expected.get(field)
+        numbers = {f: expected[f] for f in ("value", "low", "high") if expected[f] is not None}
+        assert {f: found[f] for f in numbers} == pytest.approx(numbers, rel=RELATIVE)
+
+
+@pytest.mark.slow
+def test_probes_of_two_and_three_processes_are_those_of_one(tmp_path):
+    alone = _medsynth("probe", tmp_path / "1", tmp_path / "cache-1", 1, "--limit", "12")
+    for processes in (2, 3):  # with caches of their own, so that features are made anew
+        output, cache = tmp_path / f"{processes}", tmp_path / f"cache-{processes}"
+        _assert_equal(_medsynth("probe", output, cache, processes, "--limit", "12"), alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["synthesis", "vqa"])
+def test_what_a_trained_model_makes_does_not_depend_on_the_processes(task, tmp_path):
+    # The first run trains the model into the cache, from which the others take it.
+    more = ["--preset", "smoke", "--limit", "8"]
+    alone = _medsynth(task, tmp_path / "1", tmp_path / "cache", 1, *more)
+    for processes in (2, 3):
+        ours = _medsynth(task, tmp_path / f"{processes}", tmp_path / "cache", processes, *more)
+        _assert_equal(ours, alone)
+
+
 def test_without_torchrun_there_is_one_rank_and_no_torch():
     code = "import sys; from medbench.harness import ranks; ranks.join(); print(ranks.count(), "
     code += "ranks.own(), 'torch' in sys.modules)"

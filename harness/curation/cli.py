@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..cluster import EngineName
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from .parts import Hands
     from .thresholds import Thresholds
 
 _INTERRUPTED = 130
@@ -102,6 +104,13 @@ def curate(
     workers: Annotated[
         int | None, typer.Option("--workers", help="Processes; default: one per core.", min=1)
     ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option("--engine", help="local: processes of this machine; ray: a cluster."),
+    ] = EngineName.LOCAL,
+    address: Annotated[
+        str | None, typer.Option("--address", help="With --engine ray: where the cluster is.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the pick of images on the sheets.")] = 0,
     data_root: Annotated[
         Path | None,
@@ -132,7 +141,7 @@ def curate(
         out=output,
         settings=settings,
         masks=tuple(masks or ()),
-        workers=workers or os.cpu_count() or 1,
+        hands=_hands(engine, address, workers),
         data_root=data_root or environment_root(),
     )
     try:
@@ -141,6 +150,22 @@ def curate(
         typer.echo("stopped; finished parts are kept, the same command goes on", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     typer.echo(json.dumps(report, indent=1) if as_json else report_text(report, output))
+
+
+def _hands(engine: EngineName, address: str | None, workers: int | None) -> Hands:
+    from .parts import Hands
+
+    if engine is EngineName.LOCAL:
+        if address is not None:
+            message = "--address goes with --engine ray"
+            raise UsageError(message)
+        return Hands(workers or os.cpu_count() or 1)
+    if workers is not None:
+        message = "--workers is of this machine; with --engine ray the cluster decides"
+        raise UsageError(message)
+    from ..cluster import Cluster
+
+    return Hands(cluster=Cluster(address))
 
 
 def _check(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..files import hash_value, write_json
 from .index import check_unique, counts, write_mask_tables, write_tables
-from .parts import Part, divide, do_parts, read_done
+from .parts import Hands, Part, divide, do_parts, read_done
 from .shards import pack
 from .sheets import write_sheets
 from .sources import roots_of, units_of, with_masks
@@ -35,7 +35,7 @@ class Job:
     out: Path
     settings: Settings
     masks: tuple[Path, ...] = ()
-    workers: int = 1
+    hands: Hands = field(default_factory=Hands)
     data_root: Path | None = None
 
 
@@ -128,7 +128,7 @@ def _work(out: Path, parts: Sequence[Part], job: Job, identity: str) -> dict[str
     working = out / WORKING_FOLDER
     staging = working / "staging" if settings.format == "wds" else out
     journal = working / "journal"
-    do_parts(parts, settings, target=staging, journal=journal, workers=job.workers)
+    do_parts(parts, settings, target=staging, journal=journal, hands=job.hands)
     done = read_done(parts, journal)
     rows = list(done.rows)
     check_unique(rows)

@@ -20,13 +20,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ..errors import CellFailed, UsageError
+from ..cluster import Cluster
+from ..errors import CellFailed, MedbenchError, UsageError
 from ..files import hash_value, write_bytes, write_json
 from ..progress import track
 from .unit import Candidate, Row, Settings, Unit
 from .work import candidates
 
 PART_IMAGES = 64
+_RETRIES = 3
+"""Of a part whose node is lost."""
 SHEET_IMAGES = 10
 """Of each kind and source on a sheet."""
 
@@ -37,6 +40,19 @@ class Part:
 
     name: str
     units: tuple[Unit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """Who does the parts.
+
+    Attributes:
+        workers: processes of this machine; with one, no other process is started.
+        cluster: does them in their place; its nodes share sources and output.
+    """
+
+    workers: int = 1
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +111,7 @@ def _stamps(unit: Unit) -> list[list[int] | None]:
 
 
 def do_parts(
-    parts: Sequence[Part], settings: Settings, *, target: Path, journal: Path, workers: int
+    parts: Sequence[Part], settings: Settings, *, target: Path, journal: Path, hands: Hands
 ) -> None:
     """Do what the journal does not hold yet; the order of the workers changes nothing.
 
@@ -104,7 +120,7 @@ def do_parts(
         settings: what decides.
         target: folder that the images go below.
         journal: folder of the journal files.
-        workers: processes; with one, no other process is started.
+        hands: who does it.
 
     Raises:
         CellFailed: a worker process died.
@@ -119,18 +135,38 @@ def do_parts(
         )
         raise UsageError(message)
     todo = [part for part in parts if part.name not in present]
-    done = _one_by_one if workers == 1 or len(todo) < 2 else _in_pool
-    finished = done(todo, settings, target, journal, workers=workers)
+    if hands.cluster is not None:
+        finished = _on_cluster(todo, settings, target, journal, cluster=hands.cluster)
+    elif hands.workers == 1 or len(todo) < 2:
+        finished = _one_by_one(todo, settings, target, journal)
+    else:
+        finished = _in_pool(todo, settings, target, journal, workers=hands.workers)
     for _ in track(finished, total=len(parts), label="curate", done=len(parts) - len(todo)):
         pass
 
 
 def _one_by_one(
-    todo: Sequence[Part], settings: Settings, target: Path, journal: Path, *, workers: int
+    todo: Sequence[Part], settings: Settings, target: Path, journal: Path
 ) -> Iterator[None]:
-    del workers
     for part in todo:
         yield do_part(part, settings, target, journal)
+
+
+def _on_cluster(
+    todo: Sequence[Part], settings: Settings, target: Path, journal: Path, *, cluster: Cluster
+) -> Iterator[None]:
+    terms = {"settings": settings, "target": target, "journal": journal}
+    calls = [{"part": part, **terms} for part in todo]
+    for end in cluster.each(do_part, calls, retries=_RETRIES, resources={"num_cpus": 1}):
+        if isinstance(end.problem, MedbenchError):
+            raise end.problem
+        if end.problem is not None:
+            message = (
+                f"part {todo[end.place].name} was lost on the cluster ({end.problem}); finished "
+                "parts are kept. Give the same command again."
+            )
+            raise CellFailed(message)
+        yield None
 
 
 def _in_pool(

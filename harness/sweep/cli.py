@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class EngineName(StrEnum):
-    """Where cells run."""
-
-    LOCAL = "local"
-    RAY = "ray"
+from ..cluster import EngineName
 
 
 def register(app: typer.Typer) -> None:

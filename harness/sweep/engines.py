@@ -6,9 +6,9 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from ..errors import MissingPrerequisite
+from ..cluster import Cluster
 from .attempt import Attempt, attempt
 from .cells import SweepCell
 from .spec import SweepSpec
@@ -74,24 +74,21 @@ class LocalEngine:
 class RayEngine:
     """Tasks on a Ray cluster whose nodes share the results directory and the cache.
 
-    Ray restarts a cell whose node is lost; a cell that was cut off goes on from its shards.
+    A cell whose node is lost is started again, and goes on from its shards.
 
     Args:
         spec: of the sweep.
         output: results directory, at the same place on every node.
         address: of the cluster; None: the one that the environment names, else one of its own.
+
+    Raises:
+        MissingPrerequisite: Ray is not installed.
+        UsageError: no cluster at that address.
     """
 
     def __init__(self, spec: SweepSpec, output: Path, *, address: str | None = None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            message = "--engine ray needs Ray: pip install 'medbench[ray]'"
-            raise MissingPrerequisite(message) from error
-        self._ray: Any = ray
+        self._cluster = Cluster(address)
         self._spec, self._output = spec, output.absolute()
-        if not ray.is_initialized():
-            ray.init(address=address, log_to_driver=False, include_dashboard=False)
 
     def run(
         self, cells: Sequence[SweepCell], started: Callable[[SweepCell], None]
@@ -100,30 +97,22 @@ class RayEngine:
         del started
         spec, output = self._spec, self._output
         on_gpu = any(device.startswith("cuda") for device in spec.devices)
-        resources = {"num_gpus": 1 / spec.at_a_time} if on_gpu else {"num_cpus": spec.threads}
-        remote = self._ray.remote(
-            max_retries=spec.retries + 1, retry_exceptions=False, **resources
-        )(attempt)
-        waiting = {
-            remote.remote(
-                cell,
-                output=output,
-                log=SweepState(output).log(cell.key),
-                device="auto" if on_gpu else spec.devices[0],
-                threads=spec.threads,
-                retries=spec.retries,
-            ): cell
-            for cell in cells
+        terms = {
+            "output": output,
+            "device": "auto" if on_gpu else spec.devices[0],
+            "threads": spec.threads,
+            "retries": spec.retries,
         }
-        while waiting:
-            ended, _ = self._ray.wait(list(waiting), num_returns=1)
-            for reference in ended:
-                cell = waiting.pop(reference)
-                yield self._result(reference, cell)
-
-    def _result(self, reference: Any, cell: SweepCell) -> Attempt:
-        try:
-            return self._ray.get(reference)
-        except self._ray.exceptions.RayError as error:
-            lines = str(error).splitlines()
-            return Attempt(cell.key, "failed", 0.0, self._spec.retries + 1, lines[0])
+        ends = self._cluster.each(
+            attempt,
+            [{"cell": c, "log": SweepState(output).log(c.key), **terms} for c in cells],
+            retries=spec.retries + 1,
+            resources={"num_gpus": 1 / spec.at_a_time} if on_gpu else {"num_cpus": spec.threads},
+        )
+        for end in ends:
+            if end.result is not None:
+                yield end.result
+            else:
+                reason = str(end.problem).splitlines()[0]
+                key = cells[end.place].key
+                yield Attempt(key, "failed", 0.0, spec.retries + 1, reason)

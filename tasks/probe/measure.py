@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ...harness import package_version
+from ...harness import package_version, ranks
 from ...harness.errors import MetricError
 from ...harness.probing.feature_cache import FeatureSource, cached_features
-from ...harness.progress import track
 from ...harness.statistics.bootstrap import Sample
 from ...harness.statistics.intervals import Interval
 from .definitions import (
@@ -24,6 +23,7 @@ from .definitions import (
     PAPER,
     PAPER_METRICS,
     PAPER_SEEDS,
+    Setting,
     settings,
 )
 from .groups import Group, make_group
@@ -35,7 +35,7 @@ from .splits import PARTS, Split, split_images
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...harness.probing.feature_cache import Features
+    from ...harness.array_cache import Kept
     from ...harness.probing.features import FeatureKind, KindsFound
     from ...harness.task import Cell
 
@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 STAGE = 1
 """Bumped by hand when features of the same weights change."""
+
+_Values = dict[str, Interval | str] | str
+"""By metric, or why there are none."""
 
 FoundValues = dict[tuple[str, str], dict[str, Interval | str]]
 """Group -> value, by setting and metric."""
@@ -141,30 +144,35 @@ def _probe_all(
     cell: Cell,
     groups: list[Group],
     problems: Mapping[str, str],
-    features: Mapping[str, Mapping[FeatureKind, Features]],
+    features: Mapping[str, Mapping[FeatureKind, Kept]],
     kinds: KindsFound,
 ) -> tuple[FoundValues, list[Answers]]:
-    values: FoundValues = {}
-    answers: list[Answers] = []
+    asked: list[tuple[Group, Setting, FeatureKind]] = [
+        (group, setting, kind)
+        for group in groups
+        for setting in settings().values()
+        if (kind := _kind_of(setting.features, kinds)) is not None
+    ]
+
+    def probe(one: tuple[Group, Setting, FeatureKind]) -> tuple[_Values, Answers | None]:
+        group, setting, kind = one
+        rows = {part: features[group.parts[part].store][kind].rows for part in PARTS}
+        own = {part: rows_of(rows[part], group.parts[part]) for part in PARTS}
+        probing = _Probing(cell, Probed(group, own))
+        return probing.values(setting.name), probing.answers
+
     label = f"probes of {cell.tokenizer.info.full_name}"
-    for group in track(groups, total=len(groups), label=label):
-        shown: Answers | None = None
-        for setting in settings().values():
-            kind = _kind_of(setting.features, kinds)
-            if kind is None:
-                continue
-            rows = {part: features[group.parts[part].store][kind].rows for part in PARTS}
-            own = {part: rows_of(rows[part], group.parts[part]) for part in PARTS}
-            probing = _Probing(cell, Probed(group, own))
-            found = probing.values(setting.name)
-            shown = shown or probing.answers
-            for metric in setting.metrics:
-                values.setdefault((setting.name, metric), dict(problems))[group.name] = (
-                    found if isinstance(found, str) else found[metric]
-                )
+    values: FoundValues = {}
+    answers: dict[str, Answers] = {}
+    results = ranks.dealt(asked, probe, label=label)
+    for (group, setting, _), (found, shown) in zip(asked, results, strict=True):
         if shown is not None:
-            answers.append(shown)
-    return values, answers
+            answers.setdefault(group.name, shown)
+        for metric in setting.metrics:
+            values.setdefault((setting.name, metric), dict(problems))[group.name] = (
+                found if isinstance(found, str) else found[metric]
+            )
+    return values, list(answers.values())
 
 
 class _Probing:
@@ -177,7 +185,7 @@ class _Probing:
         strata = [f"{self._group.name}/{stratum}" for stratum in self._group.strata("test")]
         self._sample = Sample(cell.store.fingerprint, strata, test.patients.tolist())
 
-    def values(self, setting: str) -> dict[str, Interval | str] | str:
+    def values(self, setting: str) -> _Values:
         """Values by metric, or why there are none."""
         ways: dict[str, Callable[[], dict[str, Interval | str]]] = {
             KNN: self._nearest,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ...harness import ranks
 from ...harness.files import write_bytes
 from ...harness.record import GalleryImage
 from .reference import ReferenceClass, read_images
@@ -44,7 +45,7 @@ class Shown:
 
 def save(cell: Cell, shown: Shown) -> list[GalleryImage]:
     """Write the sheets into `cell.gallery`; nothing where pixels stay local."""
-    if cell.card.pixels != "publish":
+    if cell.card.pixels != "publish" or ranks.own() != 0:
         return []
     shutil.rmtree(cell.gallery, ignore_errors=True)
     return [*_sheets(cell, shown), *_nearest(cell, shown)]

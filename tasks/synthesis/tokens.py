@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from ...harness.array_cache import Wanted, kept_arrays, mostly_equal
 from ...harness.errors import CellFailed, MetricError
-from ...harness.files import atomic_writer, hash_value
 from ...harness.locations import cache_root
-from ...harness.shards import run_shards
 from .tokenizer_key import TokenizerKey
 
 if TYPE_CHECKING:
     from ...harness.datasets.store import ImageStore
     from ...harness.task import Cell
 
-"""Of the cache."""
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,35 +39,29 @@ def tokens_of(cell: Cell, key: TokenizerKey, store: ImageStore, *, label: str) -
 
     Raises:
         CellFailed: the tokenizer gave codes of another shape or range than it declares.
+        UsageError: the cache cannot be written.
     """
-    folder = cache_root() / "tokens" / _folder(cell, key, store)
-    path = folder / "indices.npy"
-    began = time.perf_counter()
-    if not path.is_file():
-        shards = run_shards(
-            folder / "shards",
-            len(store),
-            lambda start, stop: {"indices": encode_images(cell, key, store.read(start, stop))},
-            label=f"codes of {label}",
-        )
-        dtype = np.min_scalar_type(key.codebook_size - 1)
-        with atomic_writer(path) as file:
-            header = {
-                "descr": np.lib.format.dtype_to_descr(dtype),
-                "fortran_order": False,
-                "shape": (len(store), key.codebooks, key.positions),
-            }
-            np.lib.format.write_array_header_2_0(file, header)
-            for shard in shards:
-                file.write(shard["indices"].astype(dtype).tobytes())
-        shutil.rmtree(folder / "shards", ignore_errors=True)
-        return Tokens(np.load(path, mmap_mode="r"), time.perf_counter() - began)
-    return Tokens(np.load(path, mmap_mode="r"), 0.0)
+    dtype = np.min_scalar_type(key.codebook_size - 1)
 
+    def compute(start: int, stop: int, _: Sequence[str]) -> dict[str, np.ndarray]:
+        return {"indices": encode_images(cell, key, store.read(start, stop)).astype(dtype)}
 
-def _folder(cell: Cell, key: TokenizerKey, store: ImageStore) -> str:
-    terms = [_VERSION, key.terms(), store.fingerprint, cell.device.split(":")[0]]
-    return hash_value(terms)[:32]
+    facts = {
+        "version": _VERSION,
+        "tokenizer": key.terms(),
+        "device": cell.device.split(":")[0],
+        "images": store.fingerprint,
+    }
+    wanted = Wanted(
+        place=cache_root() / "tokens",
+        what=f"codes of {label}",
+        facts={"indices": facts},
+        count=len(store),
+        compute=compute,
+        alike=mostly_equal,
+    )
+    found = kept_arrays(wanted)["indices"]
+    return Tokens(found.rows, found.seconds if found.fresh else 0.0)
 
 
 def encode_images(cell: Cell, key: TokenizerKey, images: np.ndarray) -> np.ndarray:

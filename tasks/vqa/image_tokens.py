@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...harness.array_cache import Wanted, kept_arrays, nearly_equal
 from ...harness.errors import CellFailed, NotApplicable
-from ...harness.exclusive import exclusive
-from ...harness.files import hash_value, write_json
+from ...harness.files import hash_value
 from ...harness.locations import cache_root
-from ...harness.progress import track
+from ...harness.shards import SHARD_IMAGES
 from ..recon.measure import to_tensor
 from .model import Scale
 
@@ -26,11 +22,7 @@ if TYPE_CHECKING:
     from ...harness.protocol import Tokenizer
     from ...harness.task import Cell
 
-logger = logging.getLogger(__name__)
-
-_VERSION = 1
-_BLOCK = 64
-"""Images between two notes of progress."""
+_VERSION = 2
 
 
 def tokenizer_key(cell: Cell) -> str:
@@ -44,8 +36,6 @@ def tokenizer_key(cell: Cell) -> str:
 def image_tokens(cell: Cell, store: ImageStore, *, side: int) -> np.ndarray:
     """Features of all images of a store, float16 (N, L, D), memory-mapped.
 
-    Interrupted, it goes on where it was.
-
     Args:
         cell: its tokenizer, device and batch size.
         store: the images.
@@ -54,40 +44,28 @@ def image_tokens(cell: Cell, store: ImageStore, *, side: int) -> np.ndarray:
     Raises:
         NotApplicable: the tokenizer has no features.
         CellFailed: features that are not finite in half precision.
+        UsageError: the cache cannot be written.
     """
-    tokenizer = cell.tokenizer
-    if reason := tokenizer.info.cannot.get("features"):
-        message = f"{tokenizer.info.full_name} gives a language model nothing to read: {reason}"
+    info = cell.tokenizer.info
+    if reason := info.cannot.get("features"):
+        message = f"{info.full_name} gives a language model nothing to read: {reason}"
         raise NotApplicable(message)
-    key = hash_value([_VERSION, "tokens", tokenizer_key(cell), store.fingerprint, side])
-    folder = cache_root() / "features" / key[:32]
-    path, note = folder / "tokens.npy", folder / "progress.json"
-    if _done(note) < len(store):
-        with exclusive(f"features-{folder.name}", "image tokens"):
-            done = _done(note)
-            starts = range(done, len(store), _BLOCK)
-            for start in track(starts, total=len(starts), label="image tokens"):
-                stop = min(start + _BLOCK, len(store))
-                found = _tokens(cell, store.read(start, stop), side)
-                tokens = _open(path, start, (len(store), *found.shape[1:]))
-                tokens[start:stop] = found
-                tokens.flush()
-                write_json(note, {"images": stop})
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _done(note: Path) -> int:
-    """Images whose features are on disk."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return int(json.loads(note.read_text(encoding="utf-8"))["images"])
-    return 0
-
-
-def _open(path: Path, done: int, shape: tuple[int, ...]) -> np.memmap:
-    if done:
-        return np.lib.format.open_memmap(path, mode="r+")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    facts = {
+        "version": _VERSION,
+        "tokenizer": tokenizer_key(cell),
+        "device": cell.device.split(":")[0],
+        "images": store.fingerprint,
+        "side": side,
+    }
+    wanted = Wanted(
+        place=cache_root() / "image-tokens",
+        what=f"image tokens of {info.full_name}",
+        facts={"tokens": facts},
+        count=len(store),
+        compute=lambda start, stop, _: {"tokens": _tokens(cell, store.read(start, stop), side)},
+        alike=nearly_equal,
+    )
+    return kept_arrays(wanted)["tokens"].rows
 
 
 def _tokens(cell: Cell, images: np.ndarray, side: int) -> np.ndarray:
@@ -129,8 +107,10 @@ def averaged(tokens: Tensor, side: int) -> Tensor:
 def scale_of(tokens: np.ndarray) -> Scale:
     """Mean and deviation of each dimension over training images; constant ones are left alone."""
     count, total, squares = 0, 0.0, 0.0
-    for start in range(0, len(tokens), _BLOCK):
-        block = tokens[start : start + _BLOCK].astype(np.float64).reshape(-1, tokens.shape[-1])
+    for start in range(0, len(tokens), SHARD_IMAGES):
+        block = (
+            tokens[start : start + SHARD_IMAGES].astype(np.float64).reshape(-1, tokens.shape[-1])
+        )
         count += len(block)
         total, squares = total + block.sum(axis=0), squares + (block**2).sum(axis=0)
     mean = np.asarray(total) / count

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from medbench.harness.curation.job import Job, run
+from medbench.harness.curation.parts import Hands
 from medbench.harness.curation.thresholds import packaged_thresholds
 from medbench.harness.curation.unit import Settings
 
@@ -57,11 +58,11 @@ def settings() -> Callable[..., Settings]:
 def curate(tmp_path, settings) -> Callable[..., dict[str, Any]]:
     def go(*sources: str, out: Path | None = None, **changes: Any) -> dict[str, Any]:
         masks = changes.pop("masks", ())
-        workers = changes.pop("workers", 1)
+        hands = Hands(changes.pop("workers", 1), changes.pop("cluster", None))
         if masks:
             changes["masked"] = True
         job = Job(
-            tuple(map(str, sources)), out or tmp_path / "out", settings(**changes), masks, workers
+            tuple(map(str, sources)), out or tmp_path / "out", settings(**changes), masks, hands
         )
         return run(job)
 

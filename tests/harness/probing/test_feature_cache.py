@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from medbench.harness import array_cache
 from medbench.harness.datasets.store import ingest
 from medbench.harness.errors import CellFailed, UsageError
 from medbench.harness.locations import cache_root
-from medbench.harness.probing import feature_cache
 from medbench.harness.probing.feature_cache import FeatureSource, cached_features
 from medbench.harness.protocol import Encoding, TokenizerInfo
 from medbench.harness.registry import load_dataset
@@ -92,7 +92,7 @@ def test_another_weights_cache_is_not_used(store):
 def test_other_code_under_the_same_name_and_hash_is_found_out(store, caplog):
     cached_features(source(Cells()), store, ["flat"])
     other = cached_features(source(Cells(1.2)), store, ["flat"])
-    assert "gives other features now" in caplog.text
+    assert "gives other values now" in caplog.text
     np.testing.assert_allclose(other["flat"].rows, expected(store, 1.2), atol=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_facts_copied_from_other_weights_are_found_out(store, cache, caplog):
 def test_a_damaged_entry_is_computed_again(store, cache, damage, caplog):
     cached_features(source(Cells()), store, ["flat"])
     (folder,) = cache.iterdir()
-    path = folder / "features.npy"
+    path = folder / "array.npy"
     rows = np.load(path)
     if damage == "a byte":
         with path.open("r+b") as file:
@@ -128,7 +128,7 @@ def test_a_damaged_entry_is_computed_again(store, cache, damage, caplog):
 
 
 def killed_after_one_shard(store, tokenizer, monkeypatch):
-    write = feature_cache.write_arrays
+    write = array_cache.write_arrays
 
     def stop(path, arrays):
         if path.name == "shard-00001.npz":
@@ -136,7 +136,7 @@ def killed_after_one_shard(store, tokenizer, monkeypatch):
         write(path, arrays)
 
     with monkeypatch.context() as patch:
-        patch.setattr(feature_cache, "write_arrays", stop)
+        patch.setattr(array_cache, "write_arrays", stop)
         with pytest.raises(KeyboardInterrupt):
             cached_features(source(tokenizer), store, ["flat"])
 

@@ -23,20 +23,6 @@ SPEC = SweepSpec(
 )
 
 
-@pytest.fixture
-def cluster():
-    pytest.importorskip("ray", reason="needs Ray: pip install 'medbench[ray]'")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
-    ray.init(address=cluster.address, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
-
-
 def _values(results) -> dict:
     records = [load_record(path) for path in record_files(results)]
     return {

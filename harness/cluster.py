@@ -1,0 +1,97 @@
+"""A Ray cluster, as sweeps and curation use it: tasks that leave their results in shared files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from .errors import MedbenchError, MissingPrerequisite, UsageError
+
+T = TypeVar("T")
+
+
+class EngineName(StrEnum):
+    """Where cells run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd(Generic[T]):
+    """How a task ended.
+
+    Attributes:
+        place: of its arguments among those given.
+        result: what it returned; None where it failed.
+        problem: what it raised, or the loss of its node after all retries; None where it did well.
+    """
+
+    place: int
+    result: T | None
+    problem: Exception | None
+
+
+class Cluster:
+    """The cluster at an address.
+
+    Nodes must share the folders that the tasks write, at the same paths. A task whose node is lost
+    is started again on another one.
+
+    Args:
+        address: of the cluster; None: the one that the environment names, else one of its own.
+
+    Raises:
+        MissingPrerequisite: Ray is not installed.
+        UsageError: no cluster at that address.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            message = "--engine ray needs Ray: pip install 'medbench[ray]'"
+            raise MissingPrerequisite(message) from error
+        self._ray: Any = ray
+        if ray.is_initialized():
+            return
+        try:
+            ray.init(address=address, log_to_driver=False, include_dashboard=False)
+        except (ConnectionError, ValueError) as error:
+            message = f"no Ray cluster at {address or 'the address in RAY_ADDRESS'}: {error}"
+            raise UsageError(message) from error
+
+    def each(
+        self,
+        work: Callable[..., T],
+        arguments: Sequence[Mapping[str, Any]],
+        *,
+        retries: int,
+        resources: Mapping[str, float],
+    ) -> Iterator[TaskEnd[T]]:
+        """Call `work` with each of the arguments; how each call ended, as they end.
+
+        Args:
+            work: importable on every node.
+            arguments: by name, for each call.
+            retries: after the loss of a node; what `work` raises is not tried again.
+            resources: of one call: `num_cpus`, `num_gpus`.
+        """
+        remote = self._ray.remote(max_retries=retries, retry_exceptions=False, **resources)(work)
+        waiting = {remote.remote(**terms): place for place, terms in enumerate(arguments)}
+        while waiting:
+            ended, _ = self._ray.wait(list(waiting), num_returns=1)
+            for reference in ended:
+                yield self._end(reference, waiting.pop(reference))
+
+    def _end(self, reference: Any, place: int) -> TaskEnd[Any]:
+        errors = self._ray.exceptions
+        try:
+            return TaskEnd(place, self._ray.get(reference), None)
+        except errors.RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, MedbenchError) else error
+            return TaskEnd(place, None, cause)
+        except errors.RayError as error:
+            return TaskEnd(place, None, error)
