@@ -6,7 +6,6 @@ is refused. `AutoencoderKL` is continuous and gives the posterior mean, not a sa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..harness.documents import load_json
 from ..harness.errors import MissingPrerequisite, UsageError
 from ..harness.image_batch import check_images
 from ..harness.protocol import Encoding, TokenizerInfo, code_bits
@@ -43,9 +43,10 @@ class HubAutoencoder:
         """float32 (B, 3, H, H) in [0, 1] -> indices and codes, or the posterior mean."""
         latent = self._latent(images)
         if self.info.kind == "continuous":
-            return Encoding(latents=latent)
+            return Encoding(latents=latent, continuous=tokens(latent))
         quantised, _, (_, _, indices) = self.model.quantize(latent)
-        return Encoding(indices.reshape(len(images), 1, -1), quantised.contiguous())
+        indices = indices.reshape(len(images), 1, -1)
+        return Encoding(indices, quantised.contiguous(), continuous=tokens(latent))
 
     @torch.no_grad()
     def decode(self, encoding: Encoding) -> Tensor:
@@ -129,7 +130,7 @@ def read_config_beside(weights: Path, *, name: str) -> dict[str, Any]:
     """
     path = weights.parent / "config.json"
     try:
-        facts = json.loads(path.read_bytes())
+        facts = load_json(path)
     except FileNotFoundError as error:
         message = f"{name}: {path} is missing. Fetch again, or copy it from the repository."
         raise MissingPrerequisite(message) from error

@@ -58,7 +58,8 @@ class MedVAE:
     @torch.no_grad()
     def encode(self, images: Tensor) -> Encoding:
         """float32 (B, 3, H, H) in [0, 1] -> latents (B, D, h, w), the posterior's mean."""
-        return Encoding(latents=self._together(self._mean(images)))
+        latents = self._together(self._mean(images))
+        return Encoding(latents=latents, continuous=tokens(latents))
 
     @torch.no_grad()
     def decode(self, encoding: Encoding) -> Tensor:

@@ -8,7 +8,7 @@ the network was not trained for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,7 +63,8 @@ class PUMIT:
     @torch.no_grad()
     def encode(self, images: Tensor) -> Encoding:
         """float32 (B, 3, H, H) in [0, 1] -> mixed embeddings (B, D, h, w)."""
-        return self._quantised(self._latent(images))
+        latent = self._latent(images)
+        return replace(self._quantised(latent), continuous=tokens(latent))
 
     @torch.no_grad()
     def decode(self, encoding: Encoding) -> Tensor:

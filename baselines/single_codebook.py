@@ -31,8 +31,10 @@ class SingleCodebook:
     @torch.no_grad()
     def encode(self, images: Tensor) -> Encoding:
         """float32 (B, 3, H, H) in [0, 1] -> indices (B, 1, L) and codes in place (B, D, h, w)."""
-        indices = self.model.quantize.encode(self._latent(images))
-        return Encoding(indices.flatten(1).unsqueeze(1), self.model.quantize.look_up(indices))
+        latent = self._latent(images)
+        indices = self.model.quantize.encode(latent)
+        codes = self.model.quantize.look_up(indices)
+        return Encoding(indices.flatten(1).unsqueeze(1), codes, continuous=tokens(latent))
 
     @torch.no_grad()
     def decode(self, encoding: Encoding) -> Tensor:

@@ -43,8 +43,10 @@ class TokenFlow:
     @torch.no_grad()
     def encode(self, images: Tensor) -> Encoding:
         """float32 (B, 3, H, H) in [0, 1] -> indices (B, 1, L), sum of the scales (B, D, g, g)."""
-        found = self.model.encode(self._normalised(images))
-        return Encoding(found.indices.unsqueeze(1), found.zq)
+        x = self._normalised(images)
+        semantic = self.model.semantic_tokens(x)
+        found = self.model.encode(x, semantic)
+        return Encoding(found.indices.unsqueeze(1), found.zq, continuous=semantic)
 
     @torch.no_grad()
     def decode(self, encoding: Encoding) -> Tensor:

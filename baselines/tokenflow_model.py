@@ -47,18 +47,24 @@ class TokenFlowModel(nn.Module):
         """Images (B, 3, H, H) in [-1, 1] -> the CLIP encoder's tokens (B, g², dim)."""
         return self.encoder_vqkd(x)
 
-    def encode_latent(self, x: torch.Tensor) -> torch.Tensor:
-        """Images (B, 3, H, H) in [-1, 1] -> latent before quantisation (B, S + P, g, g)."""
-        semantic = self.encode_task_layer(self.semantic_tokens(x)).transpose(1, 2)
+    def encode_latent(self, x: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
+        """Images (B, 3, H, H) in [-1, 1] -> latent before quantisation (B, S + P, g, g).
+
+        Args:
+            x: images.
+            tokens: their `semantic_tokens`, where they are known.
+        """
+        tokens = self.semantic_tokens(x) if tokens is None else tokens
+        semantic = self.encode_task_layer(tokens).transpose(1, 2)
         pixel = self.quant_conv(self.encoder(x))
         return torch.cat((semantic.unflatten(2, pixel.shape[2:]), pixel), dim=1)
 
-    def encode(self, x: torch.Tensor) -> ScaleCodes:
+    def encode(self, x: torch.Tensor, tokens: torch.Tensor | None = None) -> ScaleCodes:
         """Images (B, 3, H, H) in [-1, 1] -> indices (B, L) and quantised latent (B, S + P, g, g).
 
-        The latent is the one that `look_up` gives for the indices.
+        The latent is the one that `look_up` gives for the indices. `tokens` as in `encode_latent`.
         """
-        return self.quantize.encode_scales(self.encode_latent(x), self.config.scales)
+        return self.quantize.encode_scales(self.encode_latent(x, tokens), self.config.scales)
 
     def look_up(self, indices: torch.Tensor) -> torch.Tensor:
         """Indices int64 (B, L) -> quantised latent (B, S + P, g, g)."""

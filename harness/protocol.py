@@ -29,12 +29,15 @@ class Encoding:
             posterior mean of a continuous one; None where a system keeps its own payload.
         payload: what a system without tensors (a codec) needs to decode, one item per image.
         bits: measured bits of each image, for codecs; None where `bits_per_image` holds.
+        continuous: what `ContinuousTokenizer.continuous` gives for the same images, (B, L, E),
+            where encoding has it at hand: whoever needs both then asks once. None: ask.
     """
 
     indices: Tensor | None = None
     latents: Tensor | None = None
     payload: tuple[bytes, ...] | None = None
     bits: tuple[int, ...] | None = None
+    continuous: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

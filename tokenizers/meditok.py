@@ -43,10 +43,12 @@ class MedITok:
     @torch.no_grad()
     def encode(self, images: Tensor) -> Encoding:
         """float32 (B, 3, H, H) in [0, 1] -> indices (B, K, L) and unit codes (B, D, h, w)."""
-        indices = self.model.encode_indices(self._normalised(images))
-        latents = self.model.quantizer.look_up(indices)
+        tokens = self.model.encode_tokens(self._normalised(images))
+        indices = self.model.quantizer.encode(self.model.quant_proj(tokens))
         side = images.shape[-1] // DOWNSAMPLE
-        return Encoding(indices, latents.transpose(1, 2).unflatten(2, (side, side)).contiguous())
+        latents = self.model.quantizer.look_up(indices).transpose(1, 2)
+        latents = latents.unflatten(2, (side, side)).contiguous()
+        return Encoding(indices, latents, continuous=tokens)
 
     @torch.no_grad()
     def decode(self, encoding: Encoding) -> Tensor:

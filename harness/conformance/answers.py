@@ -14,6 +14,9 @@ from ..protocol import Encoding
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+TOLERANCE = 1e-4
+"""Relative, for floats that may be computed in another order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:

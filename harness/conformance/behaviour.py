@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import NotApplicable, ValidationFailed
 from ..protocol import Encoding
-from .answers import encoding_difference, relative_difference
+from .answers import TOLERANCE, encoding_difference, relative_difference
 from .contracts import require
 from .state import stored_state
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .subject import Subject
-
-TOLERANCE = 1e-4
-"""Relative, for floats that may be computed in another order."""
 
 
 def determinism(subject: Subject) -> str:

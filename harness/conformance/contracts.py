@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import NotApplicable, UsageError, ValidationFailed
 from ..protocol import Encoding
+from .answers import TOLERANCE, relative_difference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +95,7 @@ def decode_contract(subject: Subject) -> str:
 
 
 def features_contract(subject: Subject) -> str:
-    """Representations: float32 (B, L, D), finite."""
+    """Representations: float32 (B, L, D), finite; equal where an encoding has them at hand."""
     if "features" not in subject.info.cannot and "features" not in subject.view_names:
         message = "there is no `features`; offer it, or say in info.cannot why not"
         raise ValidationFailed(message)
@@ -106,6 +107,11 @@ def features_contract(subject: Subject) -> str:
         result = subject.view(name, subject.images)
         require_tensor(name, result, torch.float32, (len(subject.images), -1, dims))
         said.append(f"{name} {tuple(result.shape)}")
+        at_hand = subject.encoding.continuous if "encode" not in subject.info.cannot else None
+        if name == "continuous" and at_hand is not None:
+            apart = relative_difference("the encoding's `continuous`", result, at_hand)
+            message = f"the encoding's `continuous` is {apart:.1e} from what `continuous` gives"
+            require(apart <= TOLERANCE, message)
     return ", ".join(said)
 
 

@@ -87,15 +87,18 @@ def features_by_kind(
     if _is_encoder_alone(tokenizer):
         return _of_tokens(tokenizer, images, kinds)
     found: dict[FeatureKind, Tensor] = {}
+    at_hand: Tensor | None = None
     from_latents: list[FeatureKind] = [kind for kind in kinds if kind != "cont-mean"]
     if from_latents:
-        latents = tokenizer.encode(images).latents
-        if latents is None:
+        encoding = tokenizer.encode(images)
+        at_hand = encoding.continuous
+        if encoding.latents is None:
             message = f"{tokenizer.info.full_name} has no latents to probe"
             raise NotApplicable(message)
-        found = {kind: _of_grid(latents.float(), kind) for kind in from_latents}
+        found = {kind: _of_grid(encoding.latents.float(), kind) for kind in from_latents}
     if "cont-mean" in kinds:
-        found["cont-mean"] = _before_quantisation(tokenizer, images)
+        before = _before_quantisation(tokenizer, images) if at_hand is None else at_hand
+        found["cont-mean"] = before.float().mean(dim=1)
     return found
 
 
@@ -123,7 +126,7 @@ def _before_quantisation(tokenizer: Tokenizer, images: Tensor) -> Tensor:
         reason = cannot or "it has no method `continuous`"
         message = f"{tokenizer.info.full_name} has no encoder output to probe: {reason}"
         raise NotApplicable(message)
-    return tokenizer.continuous(images).float().mean(dim=1)
+    return tokenizer.continuous(images)
 
 
 def _of_grid(grid: Tensor, kind: FeatureKind) -> Tensor:

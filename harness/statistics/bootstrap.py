@@ -142,16 +142,7 @@ def bootstrap_statistic(
     Raises:
         MetricError: the statistic is not finite on all images or on a draw.
     """
-    strata = sample.units()
-    streams = {name: DrawStream(RULE, sample.fingerprint, name) for name in strata}
-    tables = {name: _UnitTable(units) for name, units in strata.items()}
-    drawn_values = np.empty(replicates)
-    for replicate in range(replicates):
-        rows = [
-            table.rows_of(streams[name].with_replacement(1, strata[name].count)[0])
-            for name, table in tables.items()
-        ]
-        drawn_values[replicate] = statistic(np.concatenate(rows))
+    drawn_values = _of_draws([statistic], sample, replicates)[:, 0]
     count = len(sample.strata)
     value = float(statistic(np.arange(count)))
     if not (np.isfinite(value) and np.isfinite(drawn_values).all()):
@@ -160,7 +151,54 @@ def bootstrap_statistic(
             f"{int((~np.isfinite(drawn_values)).sum())} of {replicates} draws. Stratify so that "
             "every draw has what the statistic needs."
         )
-    return percentile_interval(value, drawn_values, count, [u.count for u in strata.values()])
+    return percentile_interval(value, drawn_values, count, _unit_counts(sample))
+
+
+def bootstrap_statistics(
+    statistics: Sequence[Callable[[NDArray[np.int64]], float]],
+    sample: Sample,
+    *,
+    replicates: int = REPLICATES,
+) -> list[Interval]:
+    """`bootstrap_statistic` of several statistics, whose draws are made once.
+
+    A statistic that is not finite on all images or on a draw has an interval without ends.
+    """
+    drawn_values = _of_draws(statistics, sample, replicates)
+    count, units = len(sample.strata), _unit_counts(sample)
+    found = []
+    for statistic, values in zip(statistics, drawn_values.T, strict=True):
+        value = float(statistic(np.arange(count)))
+        if np.isfinite(value) and np.isfinite(values).all():
+            found.append(percentile_interval(value, values, count, units))
+        else:
+            found.append(Interval(value, None, None, count, sum(units), np.empty(0)))
+    return found
+
+
+def _unit_counts(sample: Sample) -> list[int]:
+    return [units.count for units in sample.units().values()]
+
+
+def _of_draws(
+    statistics: Sequence[Callable[[NDArray[np.int64]], float]], sample: Sample, replicates: int
+) -> NDArray[np.float64]:
+    """Values (R, M) of M statistics on R draws."""
+    strata = sample.units()
+    streams = {name: DrawStream(RULE, sample.fingerprint, name) for name in strata}
+    tables = {name: _UnitTable(units) for name, units in strata.items()}
+    step = max(1, _DRAWN_AT_A_TIME // len(sample.strata))
+    values = np.empty((replicates, len(statistics)))
+    for start in range(0, replicates, step):
+        stop = min(replicates, start + step)
+        parts = [
+            table.rows_of_draws(streams[name].with_replacement(stop - start, strata[name].count))
+            for name, table in tables.items()
+        ]
+        for replicate, drawn in enumerate(zip(*parts, strict=True), start):
+            rows = np.concatenate(drawn)
+            values[replicate] = [statistic(rows) for statistic in statistics]
+    return values
 
 
 def percentile_interval(
@@ -215,6 +253,12 @@ class _UnitTable:
         self._rows = units.rows[np.argsort(units.unit, kind="stable")]
         self._sizes = np.bincount(units.unit, minlength=units.count)
         self._starts = np.cumsum(self._sizes) - self._sizes
+
+    def rows_of_draws(self, drawn: NDArray[np.int64]) -> Sequence[NDArray[np.int64]]:
+        """Rows of several draws of units, (draws, units)."""
+        if (self._sizes == 1).all():
+            return list(self._rows[drawn])
+        return [self.rows_of(one) for one in drawn]
 
     def rows_of(self, drawn: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the drawn units, one unit after the other."""

@@ -29,7 +29,7 @@ from .definitions import (
 from .groups import Group, make_group
 from .protocols import Peaks, Probed, lp_paper, lp_val, nearest, rows_of, with_part_of_labels
 from .report import Report
-from .scoring import Scored, interval_of
+from .scoring import Scored, intervals_of
 from .splits import PARTS, Split, split_images
 
 if TYPE_CHECKING:
@@ -198,8 +198,7 @@ class _Probing:
             return f"{self._group.name}: {error}"
 
     def _intervals(self, several: list[Scored], setting: str) -> dict[str, Interval | str]:
-        metrics = settings()[setting].metrics
-        return {metric: interval_of(metric, several, self._sample) for metric in metrics}
+        return intervals_of(settings()[setting].metrics, several, self._sample)
 
     def _main(self, setting: str) -> dict[str, Interval | str]:
         choice = lp_val(self._probed)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...harness.errors import MetricError
-from ...harness.metrics.classification import RankedScores, accuracy, label_accuracy
+from ...harness.metrics.classification import RankedScores, label_accuracy
 from ...harness.statistics.bootstrap import (
     REPLICATES,
     Sample,
-    bootstrap_statistic,
+    bootstrap_statistics,
     percentile_interval,
 )
 from ...harness.statistics.intervals import Interval
@@ -61,8 +61,9 @@ class Scored:
 
     def _accuracy(self, rows: Rows | None) -> float:
         chosen = slice(None) if rows is None else rows
-        rule = label_accuracy if self._multi_label else accuracy
-        return rule(self._truth[chosen], self._scores[chosen])
+        if self._multi_label:
+            return label_accuracy(self._truth[chosen], self._scores[chosen])
+        return float(self._right[chosen].mean())
 
     def _recalls(self, rows: Rows | None) -> NDArray[np.float64]:
         chosen = slice(None) if rows is None else rows
@@ -73,38 +74,43 @@ class Scored:
             return np.bincount(truth, weights=right, minlength=classes) / counts
 
 
-def interval_of(metric: str, several: Sequence[Scored], sample: Sample) -> Interval | str:
-    """Mean of a metric over several probes' scores of the same images, or why there is none.
+def intervals_of(
+    metrics: Sequence[str], several: Sequence[Scored], sample: Sample
+) -> dict[str, Interval | str]:
+    """Mean of each metric over several probes' scores of the same images, or why there is none.
 
     One probe: the usual interval over resampled images. Several (of different training subsets):
     the replicates are shared out over them, so that the interval covers the choice of the subset
-    as well.
+    as well. A metric whose class a draw may lose (of a multi-label set, or of one patient) has a
+    value without interval.
     """
-    found: list[Interval] = []
-    for scored in several:
-        statistic = scored.statistic(metric)
-        if isinstance(statistic, str):
-            return statistic
-        found.append(_bootstrapped(statistic, sample, REPLICATES // len(several)))
+    asked = {metric: [scored.statistic(metric) for scored in several] for metric in metrics}
+    absent = {metric: why for metric, (why, *_) in asked.items() if isinstance(why, str)}
+    present = [metric for metric in metrics if metric not in absent]
+    replicates = REPLICATES // len(several)
+    found = [
+        bootstrap_statistics(statistics, sample, replicates=replicates)
+        for place in range(len(several))
+        if (statistics := [_statistic(asked[metric][place]) for metric in present])
+    ]
+    joined = {metric: _joined([one[n] for one in found]) for n, metric in enumerate(present)}
+    return {metric: absent[metric] if metric in absent else joined[metric] for metric in metrics}
+
+
+def _statistic(found: Callable[[Rows | None], float] | str) -> Callable[[Rows | None], float]:
+    assert not isinstance(found, str)
+    return found
+
+
+def _joined(found: Sequence[Interval]) -> Interval | str:
     value = float(np.mean([each.value for each in found]))
     if not np.isfinite(value):
         return "a class has no test image"
     first = found[0]
-    replicates = np.concatenate([each.replicates for each in found])
-    if first.low is None:
+    if any(each.low is None for each in found):
         return Interval(value, None, None, first.count, first.units, np.empty(0))
+    replicates = np.concatenate([each.replicates for each in found])
     return percentile_interval(value, replicates, first.count, [first.units])
-
-
-def _bootstrapped(
-    statistic: Callable[[Rows | None], float], sample: Sample, replicates: int
-) -> Interval:
-    try:
-        return bootstrap_statistic(statistic, sample, replicates=replicates)
-    except MetricError:
-        # A class that a draw may lose (of a multi-label set, or of one patient) has no interval.
-        count = len(sample.strata)
-        return Interval(statistic(None), None, None, count, count, np.empty(0))
 
 
 def mean_over_groups(parts: Sequence[Interval]) -> Interval:

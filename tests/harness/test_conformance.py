@@ -132,6 +132,12 @@ class EverySecond(Toy):
         return values
 
 
+class OtherAtHand(Toy):
+    def encode(self, images):
+        encoding = super().encode(images)
+        return dataclasses.replace(encoding, continuous=self.continuous(images) * 1.01)
+
+
 class Counting(Toy):
     def decode(self, encoding):
         self.calls += 1
@@ -219,6 +225,7 @@ BROKEN = [
     (FeaturesWithoutPositions, "features"),
     (HalfFeatures, "features"),
     (NoFeatures, "features"),
+    (OtherAtHand, "features"),
     (lambda: Toy(positions=64, bits_per_image=768.0), "benchmark side"),
     (lambda: Toy(downsample=16), "benchmark side"),
     (Noisy, "determinism"),

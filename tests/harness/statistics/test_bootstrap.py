@@ -11,6 +11,7 @@ from medbench.harness.statistics.bootstrap import (
     Sample,
     bootstrap_means,
     bootstrap_statistic,
+    bootstrap_statistics,
 )
 
 
@@ -188,3 +189,25 @@ def test_refuses_strata_that_are_named_like_means():
 def test_refuses_another_number_of_clusters():
     with pytest.raises(UsageError, match="2 strata and 1 clusters"):
         Sample("data", ["ct", "ct"], ["a"])
+
+
+@pytest.mark.parametrize("clusters", [None, ["a", "a", "b", "", "c", "c", "c", ""]])
+def test_several_statistics_at_once_are_those_of_one_after_the_other(clusters, rng):
+    values = rng.normal(size=8)
+    sample = Sample("data", ["ct"] * 5 + ["mri"] * 3, clusters)
+    statistics = [lambda rows: values[rows].mean(), lambda rows: np.median(values[rows])]
+    together = bootstrap_statistics(statistics, sample, replicates=40)
+    for found, statistic in zip(together, statistics, strict=True):
+        alone = bootstrap_statistic(statistic, sample, replicates=40)
+        assert (found.value, found.low, found.high) == (alone.value, alone.low, alone.high)
+        np.testing.assert_array_equal(found.replicates, alone.replicates)
+
+
+def test_of_several_statistics_only_the_one_that_breaks_has_no_ends(rng):
+    values = rng.normal(size=5)
+    first = lambda rows: 1.0 if 0 in rows else np.nan  # noqa: E731
+    broken, whole = bootstrap_statistics(
+        [first, lambda rows: values[rows].mean()], Sample("data", ["ct"] * 5), replicates=40
+    )
+    assert (broken.value, broken.low, broken.units) == (1.0, None, 5)
+    assert whole.low < whole.value < whole.high

@@ -6,10 +6,14 @@ from scipy.stats import norm
 
 from medbench.harness.statistics.bootstrap import Sample
 from medbench.tasks.probe import scoring
-from medbench.tasks.probe.scoring import Scored, interval_of, mean_over_groups
+from medbench.tasks.probe.scoring import Scored, intervals_of, mean_over_groups
 
 SHIFT = 1.2
 """Between the mean scores of two normal classes."""
+
+
+def interval_of(metric, several, sample):
+    return intervals_of([metric], several, sample)[metric]
 
 
 def two_classes(rng, count, share):
@@ -89,7 +93,9 @@ def test_a_class_of_one_patient_has_a_value_without_an_interval(rng):
     interval = interval_of("auc", [Scored(truth, scores)], sample)
     assert interval.low is None
     assert interval.value == Scored(truth, scores).statistic("auc")(None)
-    other = interval_of("auc", [Scored(truth, scores)], Sample("f", [str(t) for t in truth]))
+    other = intervals_of(["auc"], [Scored(truth, scores)], Sample("f", [str(t) for t in truth]))[
+        "auc"
+    ]
     assert mean_over_groups([interval, other]).low is None
 
 
@@ -109,6 +115,8 @@ def test_a_label_that_draws_may_lose_has_a_value_without_an_interval(rng):
     truth = np.zeros((50, 2), dtype=int)
     truth[:25, 0], truth[:2, 1] = 1, 1
     scores = np.log(rng.uniform(0.1, 0.9, (50, 2)))
-    interval = interval_of("auc", [Scored(truth, scores)], Sample("f", ["all of them"] * 50))
+    interval = intervals_of(["auc"], [Scored(truth, scores)], Sample("f", ["all of them"] * 50))[
+        "auc"
+    ]
     assert interval.low is None
     assert 0 <= interval.value <= 1
