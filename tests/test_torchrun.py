@@ -152,6 +152,40 @@ def test_what_a_trained_model_makes_does_not_depend_on_the_processes(task, tmp_p
         _assert_equal(ours, alone)
 
 
+RANKS = """
+from medbench.harness import ranks
+from medbench.harness.errors import UsageError
+
+ranks.join()
+whose = ranks.dealt(range(5), lambda item: (item, ranks.own()), label="items")
+assert whose == [(0, 0), (1, 1), (2, 0), (3, 1), (4, 0)], whose
+assert ranks.dealt([], str, label="nothing") == []
+assert ranks.first(lambda: ranks.own()) == 0
+
+def fail(item):
+    if item == 3:
+        raise UsageError("item 3 is wrong")
+    return item
+
+works = [lambda: ranks.dealt(range(5), fail, label="items"), lambda: ranks.first(lambda: fail(3))]
+for work in works:
+    try:
+        work()
+    except UsageError as error:
+        assert str(error) == "item 3 is wrong"
+    else:
+        raise AssertionError("no rank may go on")
+"""
+
+
+@pytest.mark.slow
+def test_shares_of_all_ranks_come_together_and_an_error_of_one_is_an_error_of_all(tmp_path):
+    script = tmp_path / "ranks.py"
+    script.write_text(RANKS)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    _run([*launcher, "--nproc-per-node=2", str(script)])
+
+
 def test_without_torchrun_there_is_one_rank_and_no_torch():
     code = "import sys; from medbench.harness import ranks; ranks.join(); print(ranks.count(), "
     code += "ranks.own(), 'torch' in sys.modules)"
