@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test test-slow lint sheets bench clean
+.PHONY: demo test test-slow lint sheets bench endurance clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,6 +36,10 @@ lint: $(STAMP)
 # Contact sheets of medsynth; with MEDBENCH_DATA also beside real images, under results/sheets.
 sheets: $(STAMP)
 	$(BIN)/python docs/sheets.py
+
+# Faults injected into every task and into training; at most half an hour.
+endurance: $(STAMP)
+	$(BIN)/python benchmarks/endurance --update docs/endurance.md
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/image_metrics.py

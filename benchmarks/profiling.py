@@ -4,7 +4,7 @@
 
 Everything behind `profiling.py` that is not an option of this script goes to `medbench
 run`. The run is made anew (`--force`) into a temporary results directory; what the cache holds is
-used, so call it twice to see a run without ingest. Needs `pip install pyinstrument`.
+used, so call it twice to see a run without ingest. Needs `pip install 'medbench[profile]'`.
 """
 
 from __future__ import annotations

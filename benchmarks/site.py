@@ -12,6 +12,7 @@ import argparse
 import gzip
 import hashlib
 import json
+import os
 import resource
 import tempfile
 import time
@@ -49,16 +50,22 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         for tokenizer in range(options.tokenizers):
             for cell in range(options.cells):
                 write(results, template, tokenizer, cell)
-    started = time.perf_counter()
+    started, before = time.perf_counter(), _cpu()
     report = build_site(results, folder / "site", processes=options.processes)
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, _cpu() - before
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     index = (folder / "site" / "index.html").read_bytes()
     print(f"{report.records} records, {report.boards} boards, {report.pages} pages")
-    print(f"build: {seconds:.1f} s")
+    print(f"build: {seconds:.1f} s, {cpu:.1f} s of CPU in all processes")
     print(f"peak memory: {own / 1024:.0f} MiB, largest worker {child / 1024:.0f} MiB")
     print(f"index: {len(index) / 1e3:.0f} kB, compressed {len(gzip.compress(index)) / 1e3:.0f} kB")
+
+
+def _cpu() -> float:
+    """Seconds of this process and of those that ended, kernel included."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def write(results: Path, template: dict[str, Any], tokenizer: int, cell: int) -> None:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ class _Entry:
             problem = self._problem(facts, np.load(self._path, mmap_mode="r", allow_pickle=False))
         except FileNotFoundError:
             return False
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError) as error:
             problem = str(error)
         if problem is None:
             return True

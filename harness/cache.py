@@ -170,7 +170,8 @@ def plan(found: Contents, wanted: Selection, *, now: float | None = None) -> Pla
     now = time.time() if now is None else now
     kinds = wanted.kinds or tuple(kind for kind in KINDS if kind not in _NOT_WITH_ALL)
     oldest = now - wanted.older_than_days * _DAY_SECONDS
-    chosen = [e for e in found.entries if e.kind in kinds and e.used <= oldest]
+    # A time in the future is a wrong clock's, and says nothing: as if used just now.
+    chosen = [e for e in found.entries if e.kind in kinds and min(e.used, now) <= oldest]
     opened = _open_files(found.root) if chosen else frozenset()
     removed: list[Entry] = []
     kept: list[tuple[Entry, str]] = []
@@ -199,7 +200,7 @@ def _in_use(entry: Entry, opened: frozenset[Path] | None, now: float) -> str | N
         "classifiers",
         "vqa",
     }
-    if (being_written or opened is None) and now - entry.written < _FRESH_SECONDS:
+    if (being_written or opened is None) and abs(now - entry.written) < _FRESH_SECONDS:
         return f"written less than {_FRESH_SECONDS / 60:.0f} minutes ago, perhaps by a running one"
     return None
 

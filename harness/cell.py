@@ -6,6 +6,7 @@ resumable shards, and its record is written last and atomically.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Mapping
@@ -14,17 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import ranks
+from .dataset_facts import data_warnings, dataset_facts
 from .datasets.contamination import disclose
 from .datasets.store import INGEST_RULE, ImageStore
 from .errors import CellFailed, MedbenchError, NotApplicable
+from .exclusive import exclusive
 from .file_hashes import file_sha256
-from .files import atomic_writer, hash_value, write_json
+from .files import atomic_writer, hash_value, write_bytes, write_json
 from .model_card import declared_corpus
 from .record import (
-    DatasetFacts,
     Definition,
     Environment,
-    FailedImage,
     Identity,
     InfoFacts,
     Record,
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RESOLUTION = 256
-_MARKS = ("modified file", "found ")
-"""How a reader begins what a record must say of its data: not the owners' file, or not all."""
-
 PRECISION = "float32"
 
 
@@ -123,15 +121,35 @@ class CellJob:
             return CellResult(
                 self.choice.full_name, self.task.name, record=known, path=self.path, cached=True
             )
-        record = ranks.together(self._measure)
-        if ranks.own() == 0:
-            if self.path.exists():
-                # --force replaces a record, and what it replaces stays readable.
-                kept = self.path.with_suffix(".json.replaced")
-                self.path.replace(kept)
-            write_record(self.path, record)
-            shutil.rmtree(self.work, ignore_errors=True)
-        return CellResult(self.choice.full_name, self.task.name, record=record, path=self.path)
+        with self._alone():
+            known = self._known()  # of another process, for which this one waited
+            record = known or ranks.together(self._measure)
+            if known is None and ranks.own() == 0:
+                self._keep(record)
+        return CellResult(
+            self.choice.full_name,
+            self.task.name,
+            record=record,
+            path=self.path,
+            cached=known is not None,
+        )
+
+    def _alone(self) -> contextlib.AbstractContextManager[object]:
+        """One process at a time measures a cell; ranks of one run do it together."""
+        if ranks.count() > 1:
+            return contextlib.nullcontext()
+        name = hash_value(str(self.path.absolute()))[:32]
+        return exclusive(f"cell-{name}", f"the record of {self.choice.full_name}")
+
+    def _keep(self, record: Record) -> None:
+        """The record last of all; then what measuring it left, here or in a killed run, goes."""
+        if self.path.exists():
+            # --force replaces a record, and what it replaces stays readable.
+            write_bytes(self.path.with_suffix(".json.replaced"), self.path.read_bytes())
+        write_record(self.path, record)
+        shutil.rmtree(self.work, ignore_errors=True)
+        for begun in self.path.parent.glob(f".{self.path.stem}.*.part"):
+            begun.unlink(missing_ok=True)
 
     def _known(self) -> Record | None:
         if self.request.force or not self.path.is_file():
@@ -207,6 +225,8 @@ class CellJob:
         table, digest = self._write_rows(outcome)
         seconds = outcome.encode_seconds + outcome.decode_seconds
         status, reason = outcome.status, outcome.status_reason
+        corpus = declared_corpus(self.choice.entry.card, self.choice.variant)
+        disclosure = disclose(self.dataset.card, info.training_data, corpus).text
         if self.store.failures and status == "ok":
             status = "partial"
             reason = f"{len(self.store.failures)} images could not be read"
@@ -214,14 +234,14 @@ class CellJob:
             tokenizer=self.choice.entry.name,
             variant=self.choice.variant,
             task=self.task.name,
-            dataset=self._dataset_facts(info),
+            dataset=dataset_facts(self.dataset, self.store, self.plan, disclosure),
             info=InfoFacts(**facts),
             identity=self.identity,
             definitions=_used(outcome, self.definitions),
             metrics=outcome.metrics,
             status=status,
             status_reason=reason,
-            warnings=[*self._data_warnings(), *outcome.warnings],
+            warnings=[*data_warnings(self.dataset.card), *outcome.warnings],
             clamped_fraction=outcome.clamped_fraction,
             timing=Timing(
                 encode_seconds=outcome.encode_seconds,
@@ -248,40 +268,6 @@ class CellJob:
         with atomic_writer(path) as file:
             outcome.per_image.to_parquet(file, index=False)
         return path.name, file_sha256(path)
-
-    def _data_warnings(self) -> list[str]:
-        """Marks of data that are not what their owner distributes."""
-        problems = self.dataset.card.known_problems
-        return [problem for problem in problems if problem.startswith(_MARKS)]
-
-    def _dataset_facts(self, info: TokenizerInfo) -> DatasetFacts:
-        patients = {row.patient for row in self.store.rows if row.patient}
-        notes: dict[str, int] = {}
-        for row in self.store.rows:
-            for note in row.notes:
-                notes[note] = notes.get(note, 0) + 1
-        card = self.dataset.card
-        return DatasetFacts(
-            id=self.dataset.id,
-            split=self.dataset.split,
-            fingerprint=self.store.fingerprint,
-            n=len(self.store),
-            groups=dict(self.plan.groups),
-            patients=len(patients) or None,
-            limit=self.request.limit,
-            resolution=self.plan.resolution,
-            ingest_rule=self.plan.ingest_rule,
-            licence=card.licence,
-            macro=card.macro,
-            pixels=card.pixels,
-            failed=[FailedImage(id=f.id, reason=f.reason) for f in self.store.failures],
-            notes=notes,
-            disclosure=self._disclosure(info),
-        )
-
-    def _disclosure(self, info: TokenizerInfo) -> str:
-        corpus = declared_corpus(self.choice.entry.card, self.choice.variant)
-        return disclose(self.dataset.card, info.training_data, corpus).text
 
 
 def _used(outcome: Outcome, definitions: Mapping[str, Definition]) -> dict[str, Definition]:

@@ -14,6 +14,7 @@ from . import package_version
 from .errors import MedbenchError
 from .listing import weights_rows
 from .locations import cache_root, weights_root
+from .registry import load_target, plugins
 
 _REQUIRED = (
     "torch",
@@ -82,13 +83,14 @@ class Report:
 
 
 def diagnose(data_root: Path | None = None) -> Report:
-    """Look at this machine without importing torch or opening the network."""
+    """Look at this machine without opening the network; of code, others' plugins are imported."""
     findings = [
         Finding("system", "medbench", "ok", package_version()),
         Finding("system", "python", "ok", platform.python_version()),
         Finding("system", "GPU driver", *_driver()),
         *(_package(name) for name in _REQUIRED),
         *_places(data_root),
+        *_plugins(),
         *_weights(),
     ]
     return Report(tuple(findings))
@@ -148,9 +150,29 @@ def _data(root: Path | None) -> list[Finding]:
     return [*findings, Finding("data", "others", "ok", f"{others} not here: medbench data list")]
 
 
+def _plugins() -> list[Finding]:
+    """What other packages register, and whether it can be imported."""
+    findings = []
+    for group in ("tokenizers", "tasks", "datasets"):
+        for name, target, origin in plugins(group):
+            what = f"{group.removesuffix('s')} {name}"
+            try:
+                load_target(target)
+            except MedbenchError as error:
+                remedy = f"mend or uninstall {origin}"
+                findings.append(Finding("plugins", what, "broken", str(error), remedy))
+            else:
+                findings.append(Finding("plugins", what, "ok", f"{target} ({origin})"))
+    return findings
+
+
 def _weights() -> list[Finding]:
     findings = []
-    for row in weights_rows():
+    try:
+        rows = weights_rows()
+    except MedbenchError as error:  # two tokenizers of one name, a damaged registration
+        return [Finding("weights", "tokenizers", "broken", str(error), "mend what is named")]
+    for row in rows:
         if row["state"] == "ready":
             findings.append(Finding("weights", row["tokenizer"], "ok", row["source"]))
             continue

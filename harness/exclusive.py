@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def exclusive(name: str, what: str) -> Iterator[None]:
+def exclusive(name: str, what: str) -> Iterator[bool]:
     """Hold the lock of that name; whoever comes second waits.
 
     The lock is the system's: it ends with the process that holds it, however that ends. File
@@ -24,6 +24,9 @@ def exclusive(name: str, what: str) -> Iterator[None]:
         name: of the lock's file below the cache root, made if absent and left there.
         what: is being made, for the line that tells a waiting person.
 
+    Yields:
+        Whether nobody else can be at it: False where there are no locks.
+
     Raises:
         UsageError: the place cannot be written.
     """
@@ -31,7 +34,7 @@ def exclusive(name: str, what: str) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # Windows
-        yield
+        yield False
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +45,7 @@ def exclusive(name: str, what: str) -> Iterator[None]:
             "Free space, or set MEDBENCH_CACHE to another place."
         )
         raise UsageError(message) from error
+    alone = True
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,4 +54,5 @@ def exclusive(name: str, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
             logger.debug("%s: this file system has no locks", path)
-        yield
+            alone = False
+        yield alone

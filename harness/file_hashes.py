@@ -1,12 +1,13 @@
 """SHA-256 of files, computed once per content and remembered.
 
 The memory is one SQLite file in the cache root, keyed by path, size, times and inode. It is an
-optimisation only: where it cannot be read or written, files are hashed again.
+optimisation only: where it cannot be read or written, files are hashed again. Each row has a
+checksum of its own, since SQLite's pages have none; a file that is no database any more is begun
+anew.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import sqlite3
@@ -14,10 +15,15 @@ import threading
 from pathlib import Path
 
 from .errors import UsageError
+from .files import hash_value
 from .locations import cache_root
+from .sqlite_memory import harmless
 
 _FILE = "file-hashes.sqlite"
-_CREATE = "create table if not exists hashes (stamp text primary key, sha256 text not null)"
+_CREATE = (
+    "create table if not exists checked_hashes "
+    "(stamp text primary key, sha256 text not null, checksum text not null)"
+)
 _local = threading.local()
 
 
@@ -27,16 +33,19 @@ def file_sha256(path: Path) -> str:
     Raises:
         UsageError: the file cannot be read.
     """
-    path = path.resolve()
     try:
+        path = path.resolve()
+        if not path.is_file() and path.exists():
+            message = f"cannot read {path}: not a file"  # a device has no end
+            raise UsageError(message)
         stamp = _stamp(path)
         known = _recall(stamp)
         if known is not None:
             return known
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror or error}"
+    except (OSError, RuntimeError) as error:  # the latter where links lead in a circle
+        message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
         raise UsageError(message) from error
     _remember(stamp, digest)
     return digest
@@ -63,13 +72,19 @@ def _memory() -> sqlite3.Connection:
 
 
 def _recall(stamp: str) -> str | None:
-    with contextlib.suppress(sqlite3.Error, OSError):
-        row = _memory().execute("select sha256 from hashes where stamp = ?", (stamp,)).fetchone()
-        if row is not None and len(row[0]) == 64:
+    with harmless(cache_root() / _FILE):
+        query = "select sha256, checksum from checked_hashes where stamp = ?"
+        row = _memory().execute(query, (stamp,)).fetchone()
+        if row is not None and row[1] == _checksum(stamp, str(row[0])):
             return str(row[0])
     return None
 
 
 def _remember(stamp: str, digest: str) -> None:
-    with contextlib.suppress(sqlite3.Error, OSError):
-        _memory().execute("insert or replace into hashes values (?, ?)", (stamp, digest))
+    with harmless(cache_root() / _FILE):
+        row = (stamp, digest, _checksum(stamp, digest))
+        _memory().execute("insert or replace into checked_hashes values (?, ?, ?)", row)
+
+
+def _checksum(stamp: str, digest: str) -> str:
+    return hash_value([stamp, digest])[:16]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from .documents import LARGEST_JSON_BYTES, parse_json, read_file
 from .errors import UsageError
+from .files import canonical_json
 
 
 def parse_config(text: str | None) -> dict[str, Any] | None:
@@ -25,8 +26,8 @@ def parse_config(text: str | None) -> dict[str, Any] | None:
 def read_config(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_file(path, LARGEST_JSON_BYTES).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         message = f"configuration {path} cannot be read: {error}"
         raise UsageError(message) from error
     return _object(text, where=str(path))
@@ -34,7 +35,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _object(text: str, *, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
+        canonical_json(value).encode()  # it is hashed: neither NaN nor half a character
     except ValueError as error:
         message = f"{where}: not valid JSON ({error})"
         raise UsageError(message) from error

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from .documents import load_yaml
 from .errors import UsageError
 from .vocabulary import Modality
 
@@ -126,8 +126,8 @@ def read_model_card(path: Path) -> ModelCard:
         UsageError: not YAML, a field that no card has, or a wrong value; names file and field.
     """
     try:
-        return ModelCard.model_validate(yaml.safe_load(path.read_bytes()))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return ModelCard.model_validate(load_yaml(path))
+    except (OSError, ValueError) as error:
         message = f"{path}: not a valid model card: {error}"
         raise UsageError(message) from error
 

@@ -2,128 +2,23 @@
 
 from __future__ import annotations
 
-from array import array
-from dataclasses import field
+import json
+from collections import Counter
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    model_validator,
-)
-from pydantic.dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .files import hash_value
 from .protocol import Colour, Kind, Layout
-from .vocabulary import FACET, MACRO, METRICS, MODALITIES, POOLED, SETTING, Direction, Status
+from .record_metric import CLOSED, Definition, Metric, known_hash
+from .vocabulary import FACET, MACRO, MODALITIES, POOLED, Status
 
 SCHEMA_VERSION = 1
 
 
-_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-_PLAUSIBLE = 1e12
-"""No metric is larger: what is, comes of a broken or a hostile record, and overflows in means."""
-
-
 class _Model(BaseModel):
-    model_config = _CONFIG | ConfigDict(frozen=True)
-
-
-def _packed(values: list[float]) -> array[float]:
-    """Eight bytes a number instead of 32: boards hold thousands of records."""
-    return array("d", values)
-
-
-Replicates = Annotated[list[float], AfterValidator(_packed), PlainSerializer(list)]
-"""Read and written as a list of numbers, held as an array of them."""
-
-
-class Definition(_Model):
-    """Everything that changes a metric's number, by name."""
-
-    id: str
-    """Short and readable: `psnr-rgb-u8-1`."""
-    facts: dict[str, Any]
-    """Resize, rounding, formula, extractor and its weights, split, limit, seed rule …"""
-
-    @property
-    def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 over id and facts."""
-        return hash_value([self.id, self.facts])[:16]
-
-
-@dataclass(frozen=True, slots=True, config=_CONFIG)
-class Metric:
-    """One value of one group, or its absence with the reason.
-
-    A dataclass with slots, since a large board holds a million of them.
-    """
-
-    name: str
-    group: str
-    value: float | None
-    n: int
-    """Images (or positions, questions …) that the value rests on."""
-    direction: Direction
-    definition: str
-    """Definition id; the facts are in the record's `definitions`."""
-    definition_hash: str
-    setting: str = ""
-    """Which of several ways to measure it, where a task has more than one; empty: the main one."""
-    low: float | None = None
-    """Lower end of the 95 % interval."""
-    high: float | None = None
-    unit: str = ""
-    replicates: Replicates | None = None
-    """Values of the common resamples, for rank ranges; only for ranked macro metrics."""
-    flags: list[str] = field(default_factory=list)
-    """`rank-deficient`, `contains training images` …"""
-    reason: str | None = None
-    """Why the value is absent."""
-
-    @model_validator(mode="after")
-    def _legal(self) -> Metric:
-        if self.name not in METRICS:
-            message = f"unknown metric {self.name!r}"
-            raise ValueError(message)
-        if not SETTING.fullmatch(self.setting):
-            message = f"setting {self.setting!r} is not of the form {SETTING.pattern}"
-            raise ValueError(message)
-        if self.n < 0:
-            message = f"{self.name}/{self.group}: n is {self.n}"
-            raise ValueError(message)
-        if self.value is None:
-            if not self.reason:
-                message = f"{self.name}/{self.group}: absent without a reason"
-                raise ValueError(message)
-            return self
-        self._check_numbers(self.value)
-        return self
-
-    def _check_numbers(self, value: float) -> None:
-        facts = METRICS[self.name]
-        if not facts.low <= value <= facts.high:
-            message = f"{self.name}/{self.group}: {value} outside {facts.low}..{facts.high}"
-            raise ValueError(message)
-        ends = [end for end in (self.low, self.high) if end is not None]
-        reach = (min(self.replicates), max(self.replicates)) if self.replicates else ()
-        if not all(-_PLAUSIBLE <= number <= _PLAUSIBLE for number in (value, *ends, *reach)):
-            message = f"{self.name}/{self.group}: a value is not finite, or implausibly large"
-            raise ValueError(message)
-        if sorted(ends) != ends:
-            message = f"{self.name}/{self.group}: interval from {self.low} up to {self.high}"
-            raise ValueError(message)
-
-
-@lru_cache(maxsize=4096)
-def _known_hash(definition: str) -> str:
-    """Hash of a definition's JSON text: thousands of records share a few definitions."""
-    return Definition.model_validate_json(definition).hash
+    model_config = CLOSED | ConfigDict(frozen=True)
 
 
 class InfoFacts(_Model):
@@ -189,6 +84,13 @@ class DatasetFacts(_Model):
 _MAY_BE_EMPTY = ("options", "parts")
 
 
+@lru_cache(maxsize=4096)
+def _key8(identity: str) -> str:
+    """Of an identity's JSON text: a site asks for the same ones again and again."""
+    fields = json.loads(identity)
+    return hash_value({k: v for k, v in fields.items() if v or k not in _MAY_BE_EMPTY})[:8]
+
+
 class Identity(_Model):
     """What makes this cell a different one; `key8` names the file."""
 
@@ -208,8 +110,7 @@ class Identity(_Model):
     @property
     def key8(self) -> str:
         """First eight hex digits of the hash of all fields, of those that may be empty if not."""
-        fields = self.model_dump()
-        return hash_value({k: v for k, v in fields.items() if v or k not in _MAY_BE_EMPTY})[:8]
+        return _key8(self.model_dump_json())
 
 
 class Timing(_Model):
@@ -296,24 +197,28 @@ class Record(_Model):
 
     def metric(self, name: str, group: str, setting: str = "") -> Metric | None:
         """The metric of that name, group and setting, if the record holds one."""
-        wanted = (name, group, setting)
-        return next((m for m in self.metrics if (m.name, m.group, m.setting) == wanted), None)
+        for metric in self.metrics:
+            if metric.group == group and metric.name == name and metric.setting == setting:
+                return metric
+        return None
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
-        seen: set[tuple[str, str, str]] = set()
-        known = {POOLED, MACRO, *MODALITIES, self.dataset.id, *self.dataset.groups}
-        hashes = {name: _known_hash(d.model_dump_json()) for name, d in self.definitions.items()}
+        hashes = {name: known_hash(d.model_dump_json()) for name, d in self.definitions.items()}
         for metric in self.metrics:
-            key = (metric.name, metric.group, metric.setting)
-            if key in seen:
-                message = f"{'/'.join(filter(None, key))} occurs twice"
-                raise ValueError(message)
-            seen.add(key)
-            if metric.group not in known and not FACET.fullmatch(metric.group):
-                message = f"unknown group {metric.group!r}"
-                raise ValueError(message)
             if hashes.get(metric.definition) != metric.definition_hash:
                 message = f"{metric.name}/{metric.group}: definition hash does not fit its facts"
                 raise ValueError(message)
+        known = {POOLED, MACRO, *MODALITIES, self.dataset.id, *self.dataset.groups}
+        for group in {metric.group for metric in self.metrics} - known:
+            if not FACET.fullmatch(group):
+                message = f"unknown group {group!r}"
+                raise ValueError(message)
+        if len({(m.name, m.group, m.setting) for m in self.metrics}) < len(self.metrics):
+            message = f"{self._repeated()} occurs twice"
+            raise ValueError(message)
         return self
+
+    def _repeated(self) -> str:
+        counts = Counter((m.name, m.group, m.setting) for m in self.metrics)
+        return "/".join(filter(None, counts.most_common(1)[0][0]))

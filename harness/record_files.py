@@ -7,7 +7,6 @@ in a Parquet file of the same stem.
 from __future__ import annotations
 
 import gc
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from .documents import parse_json, read_file
 from .errors import UsageError
 from .files import write_bytes
+from .parquet import read_table
 from .record import SCHEMA_VERSION, Record
 from .record_migrations import migrate
 
@@ -57,13 +58,7 @@ class Stored:
 
 @lru_cache(maxsize=32)
 def _read_rows(path: Path, changed: int) -> pd.DataFrame:  # noqa: ARG001 (part of the key)
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        message = f"{path}: not a readable Parquet file ({error})"
-        raise UsageError(message) from error
+    return read_table(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +87,7 @@ class Results:
         return [each.record for each in self.stored]
 
 
+@lru_cache(maxsize=4096)
 def slug(name: str) -> str:
     """A name as a folder or file: characters outside `[a-z0-9._@-]`, and dots in front, are `-`."""
     plain = re.sub(r"[^a-z0-9._@-]", "-", name.lower())
@@ -117,11 +113,8 @@ def load_record(path: Path | str) -> Record:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            message = f"{path}: {path.stat().st_size >> 20} MiB; no record is as large"
-            raise UsageError(message)
-        content = path.read_bytes()
-    except OSError as error:
+        content = read_file(path, _LARGEST_BYTES)
+    except (OSError, ValueError) as error:
         message = f"{path}: not a readable file ({error})"
         raise UsageError(message) from error
     try:
@@ -137,8 +130,8 @@ def load_record(path: Path | str) -> Record:
 
 def _parsed(content: bytes, path: Path) -> Any:
     try:
-        return json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        return parse_json(content.decode("utf-8"))
+    except ValueError as error:
         message = f"{path}: not a readable JSON file ({error})"
         raise UsageError(message) from error
 
@@ -220,7 +213,7 @@ def read_results(results: Path | str) -> Results:
     found = Results(results)
     cells: dict[tuple[str, ...], int] = {}
     shared: dict[str, Any] = {}
-    with _no_collection():
+    with no_collection():
         for path in record_files(results):
             try:
                 stored = Stored(path, _shared(load_record(path), shared))
@@ -240,8 +233,8 @@ def read_results(results: Path | str) -> Results:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Records hold no cycles, and looking for some among a million objects doubles the time."""
+def no_collection() -> Iterator[None]:
+    """Records hold no cycles: looking for some among a million objects would double the time."""
     was = gc.isenabled()
     gc.disable()
     try:

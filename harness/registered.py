@@ -6,7 +6,6 @@ never redefined.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -14,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .documents import load_json
 from .entries import PackagedFile, TokenizerEntry, Variant
 from .errors import UsageError
 from .file_hashes import file_sha256
 from .files import write_json
 from .locations import weights_root
+from .sealed import checked, unchecked
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VARIANT = "variant.json"
@@ -51,7 +52,7 @@ def registered_variants(tokenizer: str) -> dict[str, Variant]:
     found = {}
     for path in sorted(_folder(tokenizer).glob(f"*/{_VARIANT}")):
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = unchecked(load_json(path))
             found[path.parent.name] = Variant(
                 summary="trained and registered on this machine",
                 config=dict(kept["config"]),
@@ -109,7 +110,7 @@ def register_variant(entry: TokenizerEntry, name: str, registration: Registratio
             "bits_per_image": registration.bits_per_image,
             "trained": dict(registration.trained),
         }
-        write_json(making / _VARIANT, kept)
+        write_json(making / _VARIANT, checked(kept))
         making.rename(place)
     except OSError as error:
         message = f"cannot register {entry.name}@{name} in {place}: {error}"

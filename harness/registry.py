@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UsageError
+from .errors import MedbenchError, UsageError
 
 if TYPE_CHECKING:
     from .datasets.dataset import Dataset
     from .task import Task
+
+logger = logging.getLogger(__name__)
 
 _TASK_CATALOGUE = "medbench.tasks.catalogue"
 _DATASET_CATALOGUE = "medbench.harness.datasets.catalogue"
@@ -54,23 +58,51 @@ def load_target(target: str) -> Any:
     """Import `package.module:attribute`.
 
     Raises:
-        UsageError: no such module or attribute.
+        UsageError: no such module or attribute, or another's module that raises on import.
     """
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
         message = f"{target!r} is not of the form 'package.module:attribute'"
         raise UsageError(message)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-            message = f"{target!r}: there is no module {error.name!r} here. Is it installed?"
+    with foreign_code(_origin(module_name), f"importing {target!r}"):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name and f"{module_name}.".startswith(f"{error.name}."):
+                message = f"{target!r}: there is no module {error.name!r} here. Is it installed?"
+                raise UsageError(message) from error
+            raise
+        try:
+            return getattr(module, attribute)
+        except AttributeError as error:
+            message = f"{target!r}: module {module_name!r} has no attribute {attribute!r}"
             raise UsageError(message) from error
-        raise
+
+
+def _origin(module_name: str) -> str:
+    return "medbench" if module_name.partition(".")[0] == "medbench" else module_name
+
+
+@contextmanager
+def foreign_code(origin: str, doing: str) -> Iterator[None]:
+    """A failure of code that is not medbench's ends what it was needed for, and nothing else.
+
+    Args:
+        origin: whose code the block runs; a failure of medbench's own passes as it is.
+        doing: what the block does, in words.
+
+    Raises:
+        UsageError: the code raised something, or wanted to end the process.
+    """
     try:
-        return getattr(module, attribute)
-    except AttributeError as error:
-        message = f"{target!r}: module {module_name!r} has no attribute {attribute!r}"
+        yield
+    except MedbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        if origin == "medbench":
+            raise
+        logger.exception("%s failed", doing)
+        message = f"{doing} failed ({type(error).__name__}: {error}). The code is that of {origin}."
         raise UsageError(message) from error
 
 
@@ -127,7 +159,12 @@ def load_task(name: str) -> Task:
     entries = task_entries()
     if name not in entries:
         raise unknown("task", name, entries, listing="medbench list tasks")
-    return load_target(entries[name].target)
+    entry = entries[name]
+    task = load_target(entry.target)
+    if not callable(getattr(task, "run", None)) or not hasattr(task, "default_dataset"):
+        message = f"task {name!r}: {entry.target!r}, of {entry.origin}, is no task"
+        raise UsageError(message)
+    return task
 
 
 def load_dataset(reference: str, *, data_root: Path | None = None) -> Dataset:
@@ -138,5 +175,7 @@ def load_dataset(reference: str, *, data_root: Path | None = None) -> Dataset:
     if name not in entries:
         known = [n + (":PATH" if n in _TAKE_A_PATH else "") for n in entries]
         raise unknown("dataset", reference, known, listing="medbench list datasets")
-    factory = load_target(entries[name].target)
-    return factory(reference, argument=rest, variant=variant, data_root=data_root)
+    entry = entries[name]
+    factory = load_target(entry.target)
+    with foreign_code(entry.origin, f"building dataset {reference!r} from {entry.target!r}"):
+        return factory(reference, argument=rest, variant=variant, data_root=data_root)

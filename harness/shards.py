@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import io
 import json
 import logging
@@ -18,10 +19,12 @@ from . import ranks
 from .errors import CellFailed
 from .files import write_bytes, write_json
 from .progress import track
+from .sealed import checked, unchecked
 
 logger = logging.getLogger(__name__)
 
 SHARD_IMAGES = 64
+_DIGEST_BYTES = 32
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -40,12 +43,12 @@ class BatchSize:
         self._note = note
         if note is not None and requested is None:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                self.size = max(1, int(json.loads(note.read_text())["batch_size"]))
+                self.size = max(1, int(unchecked(json.loads(note.read_text()))["batch_size"]))
 
     def keep(self) -> None:
         """Write the size down for a resumed run."""
         if self._note is not None:
-            write_json(self._note, {"batch_size": self.size})
+            write_json(self._note, checked({"batch_size": self.size}))
 
     def attempt(self, work: Callable[[int], T]) -> T:
         """Call `work(batch size)`, halving the size after each out-of-memory error.
@@ -127,10 +130,11 @@ def run_shards(
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write named arrays atomically (npz: every member carries a checksum)."""
+    """Write named arrays atomically: npz, and the SHA-256 of that in the last 32 bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    write_bytes(path, buffer.getvalue())
+    data = buffer.getvalue()
+    write_bytes(path, data + hashlib.sha256(data).digest())
 
 
 def read_arrays(path: Path) -> Arrays | None:
@@ -138,7 +142,13 @@ def read_arrays(path: Path) -> Arrays | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        content = memoryview(path.read_bytes())
+        data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+        # Before it is parsed: the archive's own checksums leave out its table of contents.
+        if hashlib.sha256(data).digest() != digest:
+            message = "not what was written"
+            raise ValueError(message)
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         logger.warning("%s is damaged (%s); it is computed again", path, error)

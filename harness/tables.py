@@ -52,14 +52,18 @@ def columns_of(task: str, records: Iterable[Record]) -> list[Column]:
     """What tables show of a task's records: its own columns, of another's every main metric."""
     entry = task_entries().get(task)
     records = list(records)
-    named = entry.columns if entry is not None and entry.columns else ()
-    main = dict.fromkeys(m.name for r in records for m in r.metrics if not m.setting)
-    columns = [Column.parse(text) for text in named or main]
-    return [
-        column
-        for column in columns
-        if any((m := column.overall(r)) is not None and m.value is not None for r in records)
-    ]
+    held = {
+        (m.name, m.setting)
+        for record in records
+        for m in record.metrics
+        if m.value is not None and m.group in (MACRO, POOLED)
+    }
+    if entry is not None and entry.columns:
+        columns = [Column.parse(text) for text in entry.columns]
+    else:
+        main = dict.fromkeys(m.name for r in records for m in r.metrics if not m.setting)
+        columns = [Column(name) for name in main]
+    return [column for column in columns if (column.metric, column.setting) in held]
 
 
 def modality_columns(task: str) -> list[Column]:

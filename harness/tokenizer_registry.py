@@ -18,7 +18,7 @@ from .file_hashes import file_sha256
 from .files import hash_value
 from .inputs import read_config
 from .registered import registered_variants
-from .registry import by_name, load_target, plugins, unknown
+from .registry import by_name, foreign_code, load_target, plugins, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,14 +190,25 @@ def weights_path(choice: TokenizerChoice) -> Path | None:
 
 
 def build_tokenizer(choice: TokenizerChoice, *, device: str = "cpu") -> Tokenizer:
-    """Build what was chosen, with its weights, on `device`."""
+    """Build what was chosen, with its weights, on `device`.
+
+    Raises:
+        UsageError: another's code failed, or gave something else than a tokenizer.
+    """
     config = choice.config
     if config is None and choice.declared is not None:
         config = choice.declared.config
-    factory = load_target(choice.entry.target)
-    return factory(
-        variant=choice.variant, config=config, weights=weights_path(choice), device=device
-    )
+    entry, weights = choice.entry, weights_path(choice)
+    factory = load_target(entry.target)
+    with foreign_code(entry.origin, f"building {choice.full_name} from {entry.target!r}"):
+        found = factory(variant=choice.variant, config=config, weights=weights, device=device)
+    if not hasattr(found, "info"):
+        message = (
+            f"{choice.full_name}: {entry.target!r} gives a {type(found).__name__} without `info`, "
+            "which is no tokenizer"
+        )
+        raise UsageError(message)
+    return found
 
 
 def load_tokenizer(

@@ -19,10 +19,24 @@ from .weights_file import read_content
 _WRAPPERS = ("trainer", "unitok", "state_dict", "model", "module", "ema")
 """Keys under which trainers store the weights, in the order of preference at each level."""
 
+_MOST_WRAPPERS = 8
+
 _PREFIXES = ("module.", "_orig_mod.", "core.")
 """What wrappers put before each key: data-parallel training, compilation, MedITok's trainer."""
 
 _SHOWN = 5
+
+_PLAIN = frozenset(
+    {
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+        *(torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+        *(torch.complex64, torch.complex128),
+    }
+)
+"""Types of numbers that the comparison below can judge; others (quantised, packed) are refused."""
+_LARGEST_REPEATED_BYTES = 64 << 20
+"""Of a tensor that repeats what it stores: it costs nothing in a file, and memory when copied."""
 
 
 def read_state_dict(path: Path, *, prefer: tuple[str, ...] = ()) -> dict[str, Tensor]:
@@ -51,7 +65,9 @@ def unwrap(content: Any, *, name: str, prefer: tuple[str, ...] = ()) -> dict[str
         UsageError: it holds no tensors by name.
     """
     inner = content
-    while isinstance(inner, Mapping) and not any(isinstance(v, Tensor) for v in inner.values()):
+    for _ in range(_MOST_WRAPPERS):  # a pickle can hold itself
+        if not isinstance(inner, Mapping) or any(isinstance(v, Tensor) for v in inner.values()):
+            break
         wrapper = next(
             (key for key in (*prefer, *_WRAPPERS) if isinstance(inner.get(key), Mapping)), None
         )
@@ -66,7 +82,25 @@ def unwrap(content: Any, *, name: str, prefer: tuple[str, ...] = ()) -> dict[str
         keys = ", ".join(map(str, list(inner)[:_SHOWN]))
         message = f"{name}: no tensors found in it (keys: {keys or 'none'}); not a state dict"
         raise UsageError(message)
+    for key, tensor in tensors.items():
+        if reason := _not_plain(tensor):
+            message = f"{name}: {key} is {reason}. Save plain tensors of floats or integers."
+            raise UsageError(message)
     return _without_prefixes(tensors)
+
+
+def _not_plain(tensor: Tensor) -> str | None:
+    """Why a tensor is not simply numbers in memory."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return f"a tensor of layout {tensor.layout}"
+    if tensor.is_meta:
+        return "a tensor without values (on the meta device)"
+    if tensor.is_quantized or tensor.dtype not in _PLAIN:
+        return f"a tensor of {tensor.dtype}"
+    size = tensor.numel() * tensor.element_size()
+    if size > max(_LARGEST_REPEATED_BYTES, tensor.untyped_storage().nbytes()):
+        return f"a tensor of {tuple(tensor.shape)} that stores fewer values than it has"
+    return None
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -145,6 +179,7 @@ def _not_finite(key: str, tensor: Tensor) -> str | None:
     if not tensor.is_floating_point():
         return None
     # A sum is finite only if all its terms are: one pass, no mask, in the usual case.
+    tensor = tensor if tensor.element_size() > 1 else tensor.float()
     if torch.isfinite(tensor.sum(dtype=torch.float32)):
         return None
     count = int((~torch.isfinite(tensor)).sum())

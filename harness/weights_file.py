@@ -6,7 +6,6 @@ A checkpoint is data: pickled code is refused before any of it runs.
 from __future__ import annotations
 
 import argparse
-import json
 import pickle
 import re
 import zipfile
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .documents import load_json
 from .errors import UsageError
+from .sealed import check_seal
 
 _INDEX_FILES = (
     "model.safetensors.index.json",
@@ -35,6 +35,11 @@ _TRAINERS = re.compile(
 """Modules whose objects trainers leave beside the weights; none of their code is wanted or run."""
 
 _SHOWN = 5
+
+_MOST_INFLATION = 4
+"""Of archives above `_LARGE`: torch stores tensors as they are, and only a bomb unpacks to more."""
+_LARGE_BYTES = 64 << 20
+_LONGEST_NAME = 255
 
 
 class _Inert:
@@ -86,6 +91,7 @@ def _check_head(path: Path) -> None:
     except OSError as error:
         message = f"weights {path}: cannot be read ({error.strerror or error})"
         raise UsageError(message) from error
+    check_seal(path, "weights")
     if not head:
         message = f"weights {path}: the file is empty. Fetch or copy it again."
         raise UsageError(message)
@@ -133,13 +139,14 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 def _shard_of(index: Path) -> dict[str, str]:
     """File name of the shard by tensor; plain names only, so that no path leaves the folder."""
     try:
-        shard_of = json.loads(index.read_bytes())["weight_map"]
+        shard_of = load_json(index)["weight_map"]
         named = [(str(key), str(name)) for key, name in shard_of.items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"weights {index}: not the index of a sharded checkpoint ({error})"
         raise UsageError(message) from error
     for _, name in named:
-        if not name or Path(name).name != name or "\\" in name:
+        plain = Path(name).name == name and "\\" not in name and "\0" not in name
+        if not plain or len(name.encode(errors="replace")) > _LONGEST_NAME:
             message = f"weights {index}: the shard {name!r} is not a file beside the index"
             raise UsageError(message)
     return dict(named)
@@ -148,18 +155,19 @@ def _shard_of(index: Path) -> dict[str, str]:
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     try:
         return load_file(path, device="cpu")
-    except (SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # a header can claim anything: types, shapes, offsets
         message = f"weights {path}: not a complete safetensors file ({error}). Copy it again."
         raise UsageError(message) from error
 
 
 def _read_torch(path: Path) -> Any:
+    _check_inflation(path)
     try:
         return _load_torch(path, {})
     except pickle.UnpicklingError as error:
         objects = _foreign_objects(path)
         if objects and all(_TRAINERS.match(name) for name in objects):
-            return _load_torch(path, {name: type("Inert", (_Inert,), {}) for name in objects})
+            return _load_with_stand_ins(path, objects)
         refused = next((name for name in objects if not _TRAINERS.match(name)), None)
         found = re.search(r"(?:GLOBAL|class|global) [`'\"]?([\w.]+\.[\w.]+)", str(error))
         refused = refused or (found.group(1) if found else None)
@@ -179,6 +187,29 @@ def _read_torch(path: Path) -> Any:
     except Exception as error:  # garbage can make the restricted reader fail in any way
         message = f"weights {path}: not a torch checkpoint ({type(error).__name__})."
         raise UsageError(message) from error
+
+
+def _load_with_stand_ins(path: Path, objects: list[str]) -> Any:
+    try:
+        return _load_torch(path, {name: type("Inert", (_Inert,), {}) for name in objects})
+    except Exception as error:
+        message = f"weights {path}: not a torch checkpoint ({type(error).__name__}: {error})."
+        raise UsageError(message) from error
+
+
+def _check_inflation(path: Path) -> None:
+    """Refuse an archive whose tensors unpack to much more than the file, before they do."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except Exception:  # not an archive: torch's own reader says what it is
+        return
+    if unpacked > _LARGE_BYTES and unpacked > _MOST_INFLATION * path.stat().st_size:
+        message = (
+            f"weights {path}: refused unread, because its {path.stat().st_size:,} bytes claim to "
+            f"unpack to {unpacked:,}; no checkpoint does. Ask its author for a safetensors file."
+        )
+        raise UsageError(message)
 
 
 def _load_torch(path: Path, stand_ins: Mapping[str, type]) -> Any:

@@ -6,11 +6,11 @@ other is recorded on first use, and a later change of content is refused until i
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .documents import load_json
 from .entries import HubFile
 from .errors import UsageError
 from .file_hashes import file_sha256
@@ -91,7 +91,7 @@ def _read() -> dict[str, Locked]:
     if not path.is_file():
         return {}
     try:
-        return {key: Locked(**entry) for key, entry in json.loads(path.read_bytes()).items()}
+        return {key: Locked(**entry) for key, entry in load_json(path).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         message = f"{path} is damaged ({error}). Delete it; weights are then recorded anew."
         raise UsageError(message) from error

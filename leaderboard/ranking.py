@@ -55,10 +55,21 @@ def rank_ranges(records: Sequence[Record], metric: str, setting: str = "") -> di
     values = np.array([candidates[name] for name in names])
     if METRICS[metric].direction == "higher":
         values = -values
-    # Rank = 1 + how many are strictly better, so that ties share the better rank.
-    ranks = 1 + (values[None, :, :] < values[:, None, :]).sum(axis=1)
+    ranks = _ranks(values)
     low, high = np.percentile(ranks, [2.5, 97.5], axis=1, method="nearest")
     return {
         name: RankRange(int(best), int(worst))
         for name, best, worst in zip(names, low, high, strict=True)
     }
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Rank of each row in every column: 1 + how many are strictly smaller, so that ties share."""
+    order = np.argsort(values, axis=0, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=0)
+    places = np.broadcast_to(np.arange(len(values))[:, None], values.shape)
+    new = np.vstack([np.ones((1, values.shape[1]), bool), ordered[1:] > ordered[:-1]])
+    first = np.maximum.accumulate(np.where(new, places, 0), axis=0)
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, first + 1, axis=0)
+    return ranks

@@ -42,6 +42,8 @@ def remeasure(stored: Stored, *, data_root: Path | None, tokenizer: str | None) 
     from ..harness.runner import execute
 
     record = stored.record
+    if tokenizer is None and (doubt := _names_code(record)):
+        return Remeasured([], 0, reason=doubt)
     with tempfile.TemporaryDirectory(prefix="medbench-recheck-") as folder:
         try:
             request = Request(
@@ -60,6 +62,19 @@ def remeasure(stored: Stored, *, data_root: Path | None, tokenizer: str | None) 
         if cell.record is None:
             return Remeasured([], 0, reason=str(cell.error))
         return _compared(record, cell.record)
+
+
+def _names_code(record: Record) -> str | None:
+    """Why a record's tokenizer is not run: data may not choose what is imported."""
+    from ..harness.tokenizer_registry import family_entries
+
+    prefix, colon, _ = record.full_name.partition(":")
+    if not colon or prefix in family_entries():
+        return None
+    return (
+        f"{record.full_name} is code, and what a record names is not imported. If you trust it, "
+        "name it yourself: --tokenizer package.module:factory"
+    )
 
 
 def _compared(record: Record, again: Record) -> Remeasured:

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from ..harness.documents import load_yaml
 from ..harness.errors import UsageError
 from ..harness.record import Record
 from ..harness.record_files import record_path
@@ -113,9 +113,9 @@ def read_marks(results: Path) -> Marks:
     if not path.is_file():
         return Marks()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = load_yaml(path) or {}
         return Marks(TypeAdapter(dict[str, Given]).validate_python(content))
-    except (OSError, ValueError, yaml.YAMLError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         message = f"{path}: not a file of marks: {error}"
         raise UsageError(message) from error
 

@@ -16,17 +16,18 @@ import numpy as np
 
 from ..files import hash_value
 from ..locations import cache_root
+from ..sqlite_memory import harmless
 from .signature import FIELD_SIDE, RULE, Signature
 from .sources import Entry
 
 _FILE = "audit-signatures.sqlite"
 _CREATE = (
-    "create table if not exists signatures (key text primary key, sha256 text not null, "
+    "create table if not exists checked_signatures (key text primary key, sha256 text not null, "
     "luma text not null, contrast text not null, field blob not null, detail real not null, "
     "textured integer not null, "
-    "width integer not null, height integer not null)"
+    "width integer not null, height integer not null, checksum text not null)"
 )
-_FIELDS = "sha256, luma, contrast, field, detail, textured, width, height"
+_FIELDS = "sha256, luma, contrast, field, detail, textured, width, height, checksum"
 
 
 def memory_path() -> Path:
@@ -51,20 +52,22 @@ class Memory:
         """The signature of that key, if it is known and whole."""
         if self._connection is None:
             return None
-        with contextlib.suppress(sqlite3.Error):
-            query = f"select {_FIELDS} from signatures where key = ?"  # noqa: S608 (a constant)
+        with harmless(memory_path()):
+            query = f"select {_FIELDS} from checked_signatures where key = ?"  # noqa: S608 (a constant)
             row = self._connection.execute(query, (key,)).fetchone()
-            return _signature(row) if row is not None else None
+            if row is not None and row[-1] == _checksum(key, row[:-1]):
+                return _signature(row[:-1])
         return None
 
     def remember(self, known: Sequence[tuple[str, Signature]]) -> None:
         """Keep signatures by key, in one transaction."""
         if self._connection is None or not known:
             return
-        with contextlib.suppress(sqlite3.Error), self._connection:
+        rows = [(key, *row, _checksum(key, row)) for key, one in known for row in [_row(one)]]
+        with harmless(memory_path()), self._connection:
             self._connection.executemany(
-                "insert or replace into signatures values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(key, *_row(signature)) for key, signature in known],
+                "insert or replace into checked_signatures values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
             )
 
 
@@ -72,17 +75,23 @@ class Memory:
 def open_memory() -> Iterator[Memory]:
     """The memory below the present cache root; closed when the block ends."""
     connection = None
-    with contextlib.suppress(sqlite3.Error, OSError):
+    with harmless(memory_path()):
         memory_path().parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(memory_path(), timeout=5)
+        opened = sqlite3.connect(memory_path(), timeout=5)
         # Losing the memory in a power cut is fine; waiting for the disk is not.
-        connection.execute("pragma synchronous = off")
-        connection.execute(_CREATE)
+        opened.execute("pragma synchronous = off")
+        opened.execute(_CREATE)
+        connection = opened
     try:
         yield Memory(connection)
     finally:
         if connection is not None:
             connection.close()
+
+
+def _checksum(key: str, row: Sequence[object]) -> str:
+    """SQLite's pages have none."""
+    return hash_value([key, *(f.hex() if isinstance(f, bytes) else str(f) for f in row)])[:16]
 
 
 def _row(signature: Signature) -> tuple[object, ...]:
@@ -91,10 +100,10 @@ def _row(signature: Signature) -> tuple[object, ...]:
         f"{signature.luma_hash:016x}",
         f"{signature.contrast_hash:016x}",
         signature.field.tobytes(),
-        signature.detail,
-        signature.textured,
-        signature.width,
-        signature.height,
+        float(signature.detail),
+        int(signature.textured),
+        int(signature.width),
+        int(signature.height),
     )
 
 

@@ -84,7 +84,7 @@ def _claim(out: Path, job: Job, sources: Sequence[str]) -> None:
     }
     path = out / SETTINGS_FILE
     if not path.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and not (out.is_dir() and _only_begun(out)):
             message = f"--out {out} is not empty and holds no curation run. Choose a new folder."
             raise UsageError(message)
         write_json(path, asked)
@@ -104,6 +104,11 @@ def _claim(out: Path, job: Job, sources: Sequence[str]) -> None:
         )
         message = f"--out {out} holds a run with other settings ({shown}). Choose another --out."
         raise UsageError(message)
+
+
+def _only_begun(out: Path) -> bool:
+    """Whether nothing lies there but what a killed run had begun to write first."""
+    return all(path.match(f".{SETTINGS_FILE}.*.part") for path in out.iterdir())
 
 
 def _finished(out: Path, identity: str) -> dict[str, Any] | None:

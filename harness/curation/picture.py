@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ..datasets.images import Window
+from ..datasets.images import FORMATS, LARGEST_FILE_BYTES, MOST_PIXELS, Window
+from ..documents import read_file
 from ..errors import UsageError
 
 THUMBNAIL_PIXELS = 96
@@ -58,9 +60,13 @@ def read_values(path: Path) -> np.ndarray:
         UsageError: unreadable, truncated or absurdly large.
     """
     try:
-        with Image.open(path) as image:
+        data = read_file(path, LARGEST_FILE_BYTES)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if math.prod(image.size) > MOST_PIXELS:
+                message = f"{image.size[0]}x{image.size[1]} pixels; at most {MOST_PIXELS:,}"
+                raise ValueError(message)
             return np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         message = f"{path}: cannot be decoded ({error}). Truncated or damaged: replace the file."
         raise UsageError(message) from error
 

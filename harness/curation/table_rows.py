@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +11,9 @@ from typing import Any
 
 from ..datasets.images import SUFFIXES
 from ..datasets.rows import modality_of, text_field, window_of
+from ..documents import parse_json
 from ..errors import UsageError
+from ..parquet import read_table
 from .unit import Kind, Unit
 
 TABLES = frozenset({".csv", ".parquet", ".jsonl"})
@@ -57,7 +58,7 @@ def _read(table: Path) -> list[dict[str, Any]]:
             lines = table.read_text(encoding="utf-8-sig").splitlines()
             return [_object(line, number) for number, line in enumerate(lines, 1) if line.strip()]
         if table.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(table)
+            frame = read_table(table, flat=False)
         else:
             frame = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except Exception as error:
@@ -68,7 +69,7 @@ def _read(table: Path) -> list[dict[str, Any]]:
 
 def _object(line: str, number: int) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except ValueError as error:
         message = f"line {number}: {error}"
         raise ValueError(message) from error
@@ -129,10 +130,14 @@ def _existing(table: Path, given: str) -> Path:
         message = f"{given!r} leaves the table's folder"
         raise ValueError(message)
     path = table.parent / given
-    if not path.is_file():
-        message = f"no file {path.name}"
-        raise ValueError(message)
-    return path.absolute()
+    try:
+        if path.is_file():
+            return path.absolute()
+    except OSError as error:  # a name too long, a circle of links
+        message = f"{given[:80]!r}: {error.strerror}"
+        raise ValueError(message) from error
+    message = f"no file {path.name}"
+    raise ValueError(message)
 
 
 def _kind(path: Path) -> Kind:
@@ -154,5 +159,5 @@ def _list(value: Any) -> tuple[str, ...]:
         entries = value.replace("|", ";").split(";")
         if value.strip().startswith("["):
             with contextlib.suppress(ValueError):
-                entries = json.loads(value)
+                entries = parse_json(value)
     return tuple(text for one in entries if (text := str(one).strip()))

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ..documents import load_yaml
 from ..errors import UsageError
 
 FILE = Path(__file__).parent / "thresholds.yaml"
@@ -103,8 +103,8 @@ def read_thresholds(path: Path) -> Thresholds:
         UsageError: unreadable, not YAML, a field missing or unknown, or a wrong value.
     """
     try:
-        return Thresholds.model_validate(yaml.safe_load(path.read_bytes()))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return Thresholds.model_validate(load_yaml(path))
+    except (OSError, ValueError) as error:
         message = f"{path}: not a valid file of thresholds: {error}"
         raise UsageError(message) from error
 

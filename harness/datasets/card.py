@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ..documents import load_yaml
 from ..errors import UsageError
 from ..vocabulary import Modality
 
@@ -59,7 +59,14 @@ class Reading(_Closed):
     @field_validator("label", "patient", "split")
     @classmethod
     def _names_its_group(cls, value: str | None, info) -> str | None:
-        if value is not None and info.field_name not in re.compile(value).groupindex:
+        if value is None:
+            return None
+        try:
+            groups = re.compile(value).groupindex
+        except (re.error, RecursionError, OverflowError) as error:
+            message = f"{value!r} is no regular expression ({error})"
+            raise ValueError(message) from error
+        if info.field_name not in groups:
             message = f"the expression {value!r} has no group named {info.field_name!r}"
             raise ValueError(message)
         return value
@@ -132,10 +139,9 @@ def read_card(path: Path) -> Card:
     Raises:
         UsageError: not YAML, a field that no card has, or a wrong value; names file and field.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return Card.model_validate(yaml.load(path.read_bytes(), Loader=loader))  # noqa: S506
-    except (yaml.YAMLError, ValidationError) as error:
+        return Card.model_validate(load_yaml(path))
+    except (OSError, ValueError) as error:
         message = f"{path}: not a valid dataset card: {error}"
         raise UsageError(message) from error
 

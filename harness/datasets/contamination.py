@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..documents import load_yaml
 from ..errors import UsageError
 from .card import Card, packaged_cards
 
@@ -123,10 +123,9 @@ def read_declaration(path: Path) -> Declaration:
     Raises:
         UsageError: not YAML, an unknown field, or a wrong value; names file and field.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return Declaration.model_validate(yaml.load(path.read_bytes(), Loader=loader))  # noqa: S506
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return Declaration.model_validate(load_yaml(path))
+    except (OSError, ValueError) as error:
         message = f"{path}: not a valid declaration of training data: {error}"
         raise UsageError(message) from error
 

@@ -172,9 +172,13 @@ def _describe(path: Path, name: str) -> _File:
             message = f"{path}: modality {modality!r} is none of {', '.join(MODALITY_OF)}"
             raise UsageError(message)
         frames = _frame_count(path, header)
+        patient = pseudonym(header.get("PatientID"))
     except UsageError as error:
         return _File(path, name, "", 1, None, str(error))
-    return _File(path, name, MODALITY_OF[modality], frames, pseudonym(header.get("PatientID")))
+    except Exception as error:  # pydicom converts a field when it is asked for
+        problem = f"{path}: a field is malformed ({error}). Mend the file."
+        return _File(path, name, "", 1, None, problem)
+    return _File(path, name, MODALITY_OF[modality], frames, patient)
 
 
 def _frame_count(path: Path, header: Any) -> int:

@@ -5,19 +5,28 @@ Stored values are rescaled (PS3.3 C.11.1), windowed (C.11.2) and, for MONOCHROME
 
 from __future__ import annotations
 
+import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import MissingPrerequisite, UsageError
+from ..errors import MedbenchError, MissingPrerequisite, UsageError
 from .images import MINIMUM_SIDE, Decoded, Window, grey_to_rgb
 
 CT_WINDOW = Window(-1000, 1000)
 """Hounsfield units."""
 MR_PERCENTILES = (0.5, 99.5)
 """Of one frame's values; MR intensities have no unit, so a fixed window would mean nothing."""
+LARGEST_FRAME_BYTES = 1 << 30
+"""Unpacked."""
+LARGEST_DEFLATED_BYTES = 1 << 30
+"""Of a data set in the deflated transfer syntax, which pydicom unpacks as a whole."""
+_GROUP_LENGTH_ENDS = 144
+"""Of a file: the preamble, `DICM`, and the element that says how long the rest of its group is."""
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +55,33 @@ def read_file(path: Path, *, stop_before_pixels: bool = False) -> Any:
     from pydicom import dcmread
 
     try:
+        _check_deflated(path)
         return dcmread(path, stop_before_pixels=stop_before_pixels)
     except Exception as error:  # pydicom raises many kinds on damaged files
         message = f"{path}: not a readable DICOM file ({error})"
         raise UsageError(message) from error
+
+
+def _check_deflated(path: Path) -> None:
+    """Refuse a deflated data set without measure, before it is unpacked at one go."""
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    if not path.is_file():
+        message = "no such file"
+        raise OSError(message)
+    meta = read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacked = 0
+    with path.open("rb") as file:
+        file.seek(_GROUP_LENGTH_ENDS + int(meta.FileMetaInformationGroupLength))
+        while not inflate.eof and (block := inflate.unconsumed_tail or file.read(_BLOCK)):
+            unpacked += len(inflate.decompress(block, _BLOCK))
+            if unpacked > LARGEST_DEFLATED_BYTES:
+                message = f"it unpacks to more than {LARGEST_DEFLATED_BYTES:,} bytes"
+                raise ValueError(message)
 
 
 def decode_frame(path: Path, frame: int, windowing: Windowing) -> Decoded:
@@ -64,7 +96,9 @@ def decode_frame(path: Path, frame: int, windowing: Windowing) -> Decoded:
     pixels = stored_pixels(path, data, frame)
     try:
         return _shown(path, data, frame, pixels, windowing)
-    except (AttributeError, TypeError, ValueError, KeyError, IndexError) as error:
+    except MedbenchError:
+        raise
+    except Exception as error:
         # pydicom converts a field when it is asked for, each with its own kind of error.
         message = f"{path}: frame {frame}: a field is absent or malformed ({error}). Mend the file."
         raise UsageError(message) from error
@@ -111,9 +145,10 @@ def stored_pixels(path: Path, data: Any, frame: int) -> np.ndarray:
     from pydicom.pixels.utils import pixel_array
 
     if "PixelData" not in data:
-        message = f"{path}: a DICOM file without pixels ({data.get('Modality', 'no modality')})"
+        message = f"{path}: a DICOM file without pixels"
         raise UsageError(message)
     try:
+        _check_frame(data)
         return pixel_array(data, index=frame)
     except RuntimeError as error:
         if "missing dependencies" not in str(error):
@@ -127,6 +162,15 @@ def stored_pixels(path: Path, data: Any, frame: int) -> np.ndarray:
     except Exception as error:
         message = f"{path}: frame {frame} cannot be decoded ({error}). Truncated or damaged."
         raise UsageError(message) from error
+
+
+def _check_frame(data: Any) -> None:
+    """Refuse a frame whose header claims more than a frame has; decoders allocate what it says."""
+    sides = int(data.Rows), int(data.Columns), int(data.get("SamplesPerPixel") or 1)
+    claimed = math.prod(sides) * max(1, int(data.BitsAllocated) // 8)
+    if claimed > LARGEST_FRAME_BYTES:
+        message = f"its header claims {claimed:,} bytes a frame; at most {LARGEST_FRAME_BYTES:,}"
+        raise ValueError(message)
 
 
 def rescale(pixels: np.ndarray, data: Any, frame: int) -> np.ndarray:

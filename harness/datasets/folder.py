@@ -184,8 +184,16 @@ def find_path(argument: str, data_root: Path | None, *, what: str) -> Path:
     given = Path(argument).expanduser()
     places = [given] if given.is_absolute() or data_root is None else [given, data_root / given]
     for place in places:
-        if place.exists():
-            return place.resolve()
+        try:
+            if place.is_dir() or place.is_file():
+                return place.resolve()
+            special = place.exists()
+        except OSError as error:  # a name too long
+            message = f"{what}: {argument[:80]!r}: {error.strerror}"
+            raise UsageError(message) from error
+        if special:
+            message = f"{what}: {place} is a pipe or a device, not a file or a folder"
+            raise UsageError(message)
     message = f"{what}: {' and '.join(str(p.absolute()) for p in places)} not found"
     raise MissingPrerequisite(message)
 

@@ -12,13 +12,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from ..documents import read_file
 from ..errors import UsageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".gif"})
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "AVIF", "GIF")
+"""What these suffixes stand for. Pillow knows forty more, one of which (EPS, under any suffix) is
+a program that it hands to Ghostscript."""
+LARGEST_FILE_BYTES = 512 << 20
+MOST_PIXELS = 1 << 27
+"""Of one image: 400 MB as RGB."""
 MINIMUM_SIDE = 8
 """Below this an image holds nothing that 256 pixels could show."""
 
 _LARGEST_BYTE = 255
+_COUNTED_BYTES = 1 << 20
+"""Frames of larger files are not counted: that means walking through all of them."""
 _DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
 
 
@@ -89,9 +98,9 @@ def decode_file(path: Path, *, window: Window | None = None) -> Decoded:
         UsageError: as `decode_bytes`, and where the file cannot be read; starts with the path.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        message = f"{path}: cannot be read ({error.strerror or error})"
+        data = read_file(path, LARGEST_FILE_BYTES)
+    except (OSError, ValueError) as error:
+        message = f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"
         raise UsageError(message) from error
     return decode_bytes(data, name=str(path), window=window)
 
@@ -108,14 +117,15 @@ def decode_bytes(data: bytes, *, name: str, window: Window | None = None) -> Dec
         window: intensities to show.
 
     Raises:
-        UsageError: no image, truncated, animated, too small or too deep; starts with the name.
+        UsageError: no image, truncated, animated, too small, too large or too deep; starts with
+            the name.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         message = "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: damaged images would be scored"
         raise UsageError(message)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            _check_header(name, image)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_header(name, image, len(data))
             image.load()
             return _to_rgb(name, image, window)
     except UsageError:
@@ -131,13 +141,20 @@ def decode_bytes(data: bytes, *, name: str, window: Window | None = None) -> Dec
         raise UsageError(message) from error
 
 
-def _check_header(name: str, image: Image.Image) -> None:
+def _check_header(name: str, image: Image.Image, held_bytes: int) -> None:
     width, height = image.size
     if min(width, height) < MINIMUM_SIDE:
         message = f"{name}: {width}x{height} pixels; at least {MINIMUM_SIDE} a side are needed"
         raise UsageError(message)
-    if getattr(image, "n_frames", 1) > 1:
-        message = f"{name}: {getattr(image, 'n_frames', 0)} frames; one image per file is read"
+    if width * height > MOST_PIXELS:
+        message = (
+            f"{name}: too many pixels ({width}x{height}; at most {MOST_PIXELS:,}). Cut the image "
+            "into tiles or make it smaller."
+        )
+        raise UsageError(message)
+    if getattr(image, "is_animated", False):
+        frames = getattr(image, "n_frames", 0) if held_bytes <= _COUNTED_BYTES else "several"
+        message = f"{name}: {frames} frames; one image per file is read"
         raise UsageError(message)
 
 

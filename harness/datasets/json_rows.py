@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from ..documents import require_file
 from ..errors import UsageError
 
 _CHUNK = 1 << 20
@@ -23,9 +24,10 @@ def iter_json_rows(path: Path) -> Iterator[dict[str, Any]]:
             the file and the line. Objects before the damage have been yielded by then.
     """
     try:
+        require_file(path)
         with path.open(encoding="utf-8-sig") as file:
             yield from _Reader(path, file).rows()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         message = f"{path}: cannot be read ({error}). Damaged: fetch it again."
         raise UsageError(message) from error
 
@@ -74,6 +76,8 @@ class _Reader:
                 value, self.position = self.decoder.raw_decode(self.text, self.position)
             except json.JSONDecodeError as error:
                 fault = error
+            except (ValueError, RecursionError) as error:  # a number or a depth without end
+                raise self.broken(str(error), self.position) from error
             else:
                 return value
             if len(self.text) - self.position > _LARGEST or not self.read_on():

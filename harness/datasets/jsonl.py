@@ -8,16 +8,19 @@ keeps the objects before the damage.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
+from ..documents import parse_json, require_file
 from ..errors import UsageError
 from .folder import find_path
 from .json_rows import iter_json_rows
 from .rows import RawRow, check_rows
 from .rows_dataset import RowsDataset, rows_dataset
+
+LONGEST_LINE_BYTES = 16 << 20
 
 
 def read_rows(path: Path) -> Iterator[RawRow]:
@@ -27,23 +30,28 @@ def read_rows(path: Path) -> Iterator[RawRow]:
         UsageError: the file cannot be opened.
     """
     try:
+        require_file(path)
         with path.open("rb") as file:
             first = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
             file.seek(0)
             yield from _list_rows(path) if first == b"[" else _line_rows(file)
-    except OSError as error:
-        message = f"{path}: cannot be read ({error.strerror or error})"
+    except (OSError, ValueError) as error:
+        message = f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"
         raise UsageError(message) from error
 
 
 def _line_rows(file: IO[bytes]) -> Iterator[RawRow]:
-    for number, line in enumerate(file, 1):
+    lines = iter(partial(file.readline, LONGEST_LINE_BYTES), b"")
+    for number, line in enumerate(lines, 1):
+        if len(line) == LONGEST_LINE_BYTES:
+            yield RawRow(number, None, f"more than {LONGEST_LINE_BYTES:,} bytes; the rest is lost")
+            return
         text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         if not text.strip():
             continue
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(text)
+        except ValueError as error:
             yield RawRow(number, None, f"not valid JSON ({error})")
             continue
         if isinstance(value, dict):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..parquet import column_names, read_table
 from .folder import find_path
 from .rows import OPTIONAL, PATH_FIELDS, RawRow, check_rows
 from .rows_dataset import RowsDataset, rows_dataset
@@ -37,15 +38,8 @@ def read_rows(table: Path) -> list[RawRow]:
 
 
 def _parquet_rows(table: Path) -> list[RawRow]:
-    import pandas as pd
-
-    try:
-        frame = pd.read_parquet(table)
-    except Exception as error:
-        message = f"{table}: not a readable Parquet table ({error}). Truncated or damaged."
-        raise UsageError(message) from error
-    known = _known_columns(table, [str(column) for column in frame.columns])
-    cells = frame[known].astype(object)
+    known = _known_columns(table, column_names(table))
+    cells = read_table(table, known).astype(object)
     cells = cells.where(cells.notna(), None)
     return [
         RawRow(number, dict(zip(known, values, strict=True)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import struct
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +20,14 @@ AXES = ("sagittal", "coronal", "axial")
 
 _MOST_INFLATION = 1032
 """Bytes that one byte of a deflate stream can stand for (zlib's technical details)."""
+
+LARGEST_VOLUME_BYTES = 8 << 30
+"""Unpacked, of all volumes of a file."""
+_LARGEST_EXTENSIONS = 16 << 20
+"""Bytes between header and voxels; a real file has some kilobytes there."""
+
+_NIFTI_1_BYTES, _HEADER_BYTES = 348, 540
+_SIZES_LITTLE = frozenset(struct.pack("<i", size) for size in (_NIFTI_1_BYTES, _HEADER_BYTES))
 
 _lock = threading.Lock()
 
@@ -56,7 +66,16 @@ def canonical_shape(path: Path) -> tuple[int, int, int]:
             f"of {path.stat().st_size:,} bytes cannot hold them. Truncated or damaged."
         )
         raise UsageError(message)
-    axes = nibabel().io_orientation(image.affine)[:, 0]
+    if needed > LARGEST_VOLUME_BYTES:
+        message = (
+            f"{path}: its header says {image.shape} voxels of {voxels}, {needed:,} bytes; at most "
+            f"{LARGEST_VOLUME_BYTES:,} are read. Cut the volume."
+        )
+        raise UsageError(message)
+    try:
+        axes = nibabel().io_orientation(image.affine)[:, 0]
+    except (np.linalg.LinAlgError, ValueError):  # of an affine that is not finite
+        axes = np.full(3, np.nan)
     if not np.isfinite(axes).all():
         message = f"{path}: its affine does not say the orientation: {image.affine.tolist()}"
         raise UsageError(message)
@@ -67,6 +86,7 @@ def canonical_shape(path: Path) -> tuple[int, int, int]:
 def _open(path: Path) -> Any:
     library = nibabel()
     try:
+        _check_head(path)
         image = library.load(path)
         if len(image.shape) not in (3, 4) or 0 in image.shape:
             message = f"{path}: shape {image.shape}; volumes of 3 or 4 dimensions are read"
@@ -77,6 +97,24 @@ def _open(path: Path) -> Any:
     except Exception as error:  # nibabel raises many kinds on damaged files
         message = f"{path}: not a readable NIfTI file ({error})"
         raise UsageError(message) from error
+
+
+def _check_head(path: Path) -> None:
+    """Refuse what only bears the name, and extensions that are read before any shape is known."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")) or not path.is_file():
+        message = "a file named .nii or .nii.gz is wanted"
+        raise ValueError(message)
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    with opened(path, "rb") as file:
+        head = file.read(_HEADER_BYTES)
+    order = "<" if head[:4] in _SIZES_LITTLE else ">"
+    if struct.unpack(f"{order}i", head[:4])[0] == _NIFTI_1_BYTES:
+        (begins,) = struct.unpack(f"{order}f", head[108:112])
+    else:
+        (begins,) = struct.unpack(f"{order}q", head[168:176])
+    if not 0 <= begins <= _LARGEST_EXTENSIONS:
+        message = f"its voxels begin at byte {begins:g}"
+        raise ValueError(message)
 
 
 def volume(path: Path) -> np.ndarray:

@@ -21,8 +21,8 @@ import numpy as np
 
 from ..errors import UsageError
 from ..file_hashes import file_sha256
-from ..files import atomic_writer
 from ..locations import cache_root
+from ..sealed import is_whole, sealed_writer
 
 _lock = threading.Lock()
 _opened: dict[tuple[str, Path], np.ndarray] = {}
@@ -31,7 +31,8 @@ _MOST_INFLATION = 250
 _LARGE = 64 << 20
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
-    *(struct.error, RuntimeError),  # of which NotImplementedError, and a password asked for
+    # Of the last: NotImplementedError, and a password asked for.
+    *(struct.error, ValueError, RuntimeError),
 )
 
 
@@ -106,7 +107,7 @@ def open_member(path: Path, name: str) -> np.ndarray:
     with _lock:
         key = (name, target)
         if key not in _opened:
-            if not target.is_file():
+            if not is_whole(target):
                 _unpack(path, name, target)
             _opened[key] = _map(path, name, target)
         return _opened[key]
@@ -129,7 +130,7 @@ def _unpack(path: Path, name: str, target: Path) -> None:
             raise UsageError(message)
         _header(path, name, archive)
         try:
-            with archive.open(f"{name}.npy") as source, atomic_writer(target) as file:
+            with archive.open(f"{name}.npy") as source, sealed_writer(target) as file:
                 shutil.copyfileobj(source, file, 1 << 20)
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
             message = (

@@ -7,7 +7,6 @@ No file of the owners was at hand; names that do not fit stay as failing items.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..documents import parse_json
 from ..errors import UsageError
 from .asked_images import find_set
 from .card import Card, packaged_card
@@ -112,7 +112,7 @@ def build(
 
 def _read_list(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         message = f"{path}: not readable JSON ({error}). Truncated or damaged: fetch it again."
         raise UsageError(message) from error

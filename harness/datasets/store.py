@@ -6,6 +6,7 @@ per content and ingest rule, and each image's hash is checked when it is read.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -23,9 +24,12 @@ import numpy as np
 
 from ..errors import MedbenchError, UsageError
 from ..exclusive import exclusive
+from ..file_hashes import file_sha256
 from ..files import canonical_json, hash_value, sha256_bytes, write_json
 from ..locations import cache_root
+from ..sealed import checked, unchecked
 from .dataset import Dataset, Item
+from .growing_array import GrowingArray
 from .images import resize_mask
 from .stored_rows import StoredImage, StoredRows
 
@@ -34,8 +38,10 @@ logger = logging.getLogger(__name__)
 INGEST_RULE = "rgb-u8-square-bilinear-antialias-1"
 """Names decode -> RGB uint8 -> square bilinear antialiased; bump when pixels may change."""
 
-_FORMAT = "rows-in-lines-1"
+_FORMAT = "rows-in-lines-2"
 """Names the files of a cache folder; another one is another cache."""
+
+_MANIFEST = "manifest.json"
 
 _AHEAD = 32
 
@@ -81,9 +87,11 @@ class ImageStore:
         batch = np.array(self.images[start:stop])
         for row, image in zip(self.rows[start:stop], batch, strict=True):
             if sha256_bytes(image.data) != row.sha256:
+                # Gone, since the hash of the whole file may be remembered from better days.
+                shutil.rmtree(self.path, ignore_errors=True)
                 message = (
                     f"the image cache is damaged: {row.id!r} in {self.path} does not have its "
-                    "recorded hash. Delete that folder; it is rebuilt on the next run."
+                    "recorded hash. It is removed: the same command makes it again and goes on."
                 )
                 raise UsageError(message)
         return batch
@@ -100,11 +108,33 @@ def ingest(dataset: Dataset, *, limit: int | None = None, side: int = 256) -> Im
         message = f"dataset {dataset.id!r} has no images. {dataset.card.how_to_get}"
         raise UsageError(message)
     path = cache_root() / "images" / _cache_key(items, side)
-    if not (path / "manifest.json").is_file():
-        with exclusive(f"images-{path.name}", f"the image cache of {dataset.id}"):
-            if not (path / "manifest.json").is_file():
+    if not _is_usable(path):
+        with exclusive(f"images-{path.name}", f"the image cache of {dataset.id}") as alone:
+            if not _is_usable(path):
+                # What is damaged; and, where nobody else can be at it, what killed runs began.
+                for old in (path, *(path.parent.glob(f".{path.name}.*") if alone else ())):
+                    shutil.rmtree(old, ignore_errors=True)
                 _build(items, path, side)
     return open_store(path)
+
+
+def _is_usable(path: Path) -> bool:
+    """Whether an ingest folder is finished, and its files are what was written."""
+    if not (path / _MANIFEST).is_file():
+        return False
+    try:
+        for name, sha256 in _read_manifest(path)["files"].items():
+            if file_sha256(path / name) != sha256:
+                message = f"{name} is not what was written"
+                raise ValueError(message)
+    except (UsageError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.warning("the image cache %s is damaged (%s); it is made again", path, error)
+        return False
+    return True
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    return unchecked(json.loads((path / _MANIFEST).read_text(encoding="utf-8")))
 
 
 def _cache_key(items: Sequence[Item], side: int) -> str:
@@ -127,7 +157,7 @@ def _hash_list(values: Iterable[Any]) -> str:
 def open_store(path: Path) -> ImageStore:
     """Open a finished ingest folder."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest = _read_manifest(path)
         images = np.load(path / "images.npy", mmap_mode="r")
         masks_path = path / "masks.npy"
         masks = np.load(masks_path, mmap_mode="r") if masks_path.exists() else None
@@ -154,12 +184,13 @@ def _build(items: Sequence[Item], path: Path, side: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         manifest = _write_arrays(items, scratch, side)
-        write_json(scratch / "manifest.json", manifest)
+        manifest["files"] = {each.name: file_sha256(each) for each in sorted(scratch.iterdir())}
+        write_json(scratch / _MANIFEST, checked(manifest))
         try:
             scratch.replace(path)
         except OSError:
             # Another process finished the same content first; its result is as good.
-            if not (path / "manifest.json").is_file():
+            if not (path / _MANIFEST).is_file():
                 raise
     except OSError as error:
         message = (
@@ -174,18 +205,8 @@ def _build(items: Sequence[Item], path: Path, side: int) -> None:
 
 def _write_arrays(items: Sequence[Item], folder: Path, side: int) -> dict[str, Any]:
     """Two streams of raw pixels with an npy header, the rows, and the manifest's content."""
-    count = 0
     failures: list[Failure] = []
     with_masks = any(item.load_mask is not None for item in items)
-    images_path, masks_path = folder / "images.npy", folder / "masks.npy"
-    images = np.lib.format.open_memmap(
-        images_path, mode="w+", dtype=np.uint8, shape=(len(items), side, side, 3)
-    )
-    masks = None
-    if with_masks:
-        masks = np.lib.format.open_memmap(
-            masks_path, mode="w+", dtype=np.bool_, shape=(len(items), side, side)
-        )
     from ..progress import track
 
     tracked = track(
@@ -193,40 +214,29 @@ def _write_arrays(items: Sequence[Item], folder: Path, side: int) -> dict[str, A
         total=len(items),
         label="reading images",
     )
-    with (folder / "rows.jsonl").open("w", encoding="utf-8") as lines:
+    with contextlib.ExitStack() as stack:
+        images = stack.enter_context(GrowingArray(folder / "images.npy", np.uint8, (side, side, 3)))
+        masks = None
+        if with_masks:
+            masks = stack.enter_context(GrowingArray(folder / "masks.npy", np.bool_, (side, side)))
+        lines = stack.enter_context((folder / "rows.jsonl").open("w", encoding="utf-8"))
         for item, loaded in tracked:
             if isinstance(loaded, str):
                 failures.append(Failure(item.id, loaded))
                 logger.warning("%s", loaded)
                 continue
-            images[count] = loaded.pixels
-            if masks is not None and loaded.mask is not None:
-                masks[count] = loaded.mask
+            images.append(loaded.pixels)
+            if masks is not None:
+                masks.append(loaded.mask)
             lines.write(canonical_json(asdict(loaded.row)) + "\n")
-            count += 1
-    if not count:
+    if not images.count:
         shown = "; ".join(failure.reason for failure in failures[:3])
         message = f"none of the {len(items)} images can be read: {shown}"
         raise UsageError(message)
-    images.flush()
-    _shorten(images_path, images, count)
-    if masks is not None:
-        masks.flush()
-        _shorten(masks_path, masks, count)
     return {
         "ingest_rule": INGEST_RULE,
         "failures": [asdict(failure) for failure in failures],
     }
-
-
-def _shorten(path: Path, array: np.memmap, count: int) -> None:
-    """Rewrite the file without the rows that failures left unused."""
-    if count == len(array):
-        return
-    kept = path.with_suffix(".kept")
-    with kept.open("wb") as file:
-        np.save(file, array[:count])
-    os.replace(kept, path)  # noqa: PTH105 (the array still maps the old file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import UsageError
-from ..files import hash_value, write_json
+from ..files import canonical_json, hash_value
 from ..locations import cache_root
+from ..sealed import is_whole, write_sealed
 
 _VERSION = 1
 
@@ -51,13 +52,12 @@ def tar_index(path: Path) -> TarIndex:
         raise UsageError(message) from error
     key = hash_value([_VERSION, str(path.resolve()), stat.st_size, stat.st_mtime_ns])[:32]
     kept = cache_root() / "tar-index" / f"{key}.json"
-    known = _recall(path, kept)
+    known = _recall(path, kept) if is_whole(kept) else None
     if known is not None:
         return known
     index = _scan(path, stat.st_size)
-    write_json(
-        kept, {"members": [asdict(each) for each in index.members], "refused": index.refused}
-    )
+    content = {"members": [asdict(each) for each in index.members], "refused": index.refused}
+    write_sealed(kept, canonical_json(content).encode())
     return index
 
 
@@ -102,6 +102,7 @@ def _scan(path: Path, file_size: int) -> TarIndex:
                 if info is None:
                     break
                 end = info.offset_data + (info.size if info.isreg() else 0)
+                info.name = info.name.encode(errors="replace").decode()  # names need not be text
                 problem = _problem(info, file_size)
                 if problem is None and info.name in members:
                     problem = "occurs more than once; the first is read"

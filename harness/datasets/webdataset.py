@@ -9,7 +9,6 @@ Images are read where they lie in the shards. In memory stays one entry per samp
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..documents import parse_json
 from ..errors import MissingPrerequisite, UsageError
 from ..files import hash_value
 from .card import Card
 from .dataset import Item, pick_per_group
 from .folder import check_modalities, find_path
-from .images import SUFFIXES, Decoded, Window, decode_bytes
+from .images import LARGEST_FILE_BYTES, SUFFIXES, Decoded, Window, decode_bytes
 from .rows import UNKNOWN, modality_of, text_field, window_of
 from .tar_index import Member, TarIndex, read_member, tar_index
 
@@ -78,8 +78,11 @@ class WebDataset:
 def _load(sample: Sample) -> Decoded:
     if sample.problem is not None or sample.image is None:
         raise UsageError(sample.problem or f"{sample.id}: no image")
-    data = read_member(sample.shard, sample.image)
-    return decode_bytes(data, name=f"{sample.shard}!{sample.image.name}", window=sample.window)
+    name = f"{sample.shard}!{sample.image.name}"
+    if sample.image.size > LARGEST_FILE_BYTES:
+        message = f"{name}: {sample.image.size:,} bytes; at most {LARGEST_FILE_BYTES:,} are read"
+        raise UsageError(message)
+    return decode_bytes(read_member(sample.shard, sample.image), name=name, window=sample.window)
 
 
 def _content_key(sample: Sample) -> list[Any]:
@@ -237,8 +240,8 @@ def _fields(shard: Path, parts: dict[str, Member]) -> dict[str, Any]:
             raise ValueError(message) from error
     if ".json" in texts:
         try:
-            fields = json.loads(texts[".json"])
-        except (ValueError, RecursionError) as error:
+            fields = parse_json(texts[".json"])
+        except ValueError as error:
             message = f"its .json is not valid JSON ({error})"
             raise ValueError(message) from error
         if not isinstance(fields, dict):

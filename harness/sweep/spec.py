@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ..documents import load_yaml
 from ..errors import UsageError
 from ..training.config_terms import read_fields
 
@@ -82,8 +81,8 @@ def read_spec(path: Path) -> SweepSpec:
         UsageError: unreadable, not YAML, or a term is unknown, missing or of the wrong kind.
     """
     try:
-        terms = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        terms = load_yaml(path)
+    except (OSError, ValueError) as error:
         message = f"{path}: not a readable sweep: {error}"
         raise UsageError(message) from error
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 import shutil
@@ -16,13 +15,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from ..documents import load_json
 from ..errors import UsageError
-from ..files import atomic_writer, write_bytes, write_json
+from ..files import atomic_writer, write_json
+from ..sealed import checked, is_damaged, seal, unchecked, write_sealed
 
 _LATEST = "latest.json"
+_PARTS = ("model.safetensors", "average.safetensors", "state.pt", "config.json")
 _LOG = logging.getLogger(__name__)
 _PAUSE_SECONDS = 5.0
 """Between attempts to write a checkpoint."""
+
+
+class DamagedCheckpoint(UsageError):
+    """A checkpoint is there, and cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +60,15 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         UsageError: the folder cannot be written; the checkpoint before remains.
     """
     place = folder / f"step-{checkpoint.step:07d}"
-    _write_weights(place / "model.safetensors", checkpoint.model)
+    write_weights(place / "model.safetensors", checkpoint.model)
     if checkpoint.average is not None:
-        _write_weights(place / "average.safetensors", checkpoint.average)
+        write_weights(place / "average.safetensors", checkpoint.average)
     with atomic_writer(place / "state.pt") as file:
         torch.save(dict(checkpoint.state), file)
     write_json(place / "config.json", dict(checkpoint.config))
-    write_json(folder / _LATEST, {"step": checkpoint.step, "folder": place.name})
+    for name in ("state.pt", "config.json"):
+        seal(place / name)
+    write_json(folder / _LATEST, checked({"step": checkpoint.step, "folder": place.name}))
     for other in folder.glob("step-*"):
         if other.name != place.name:
             shutil.rmtree(other, ignore_errors=True)
@@ -84,9 +92,14 @@ def save_patiently(folder: Path, checkpoint: Checkpoint, *, patience_seconds: fl
             time.sleep(_PAUSE_SECONDS)
 
 
-def _write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+def write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write weights as they are: safetensors, atomically, with their checksum beside them.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write_bytes(path, save(tensors))
+    write_sealed(path, save(tensors))
 
 
 def export_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
@@ -100,22 +113,27 @@ def export_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
     if bad:
         message = f"weights that are not finite in half precision: {', '.join(bad[:5])}"
         raise UsageError(message)
-    _write_weights(path, halves)
+    write_weights(path, halves)
 
 
 def load_latest(folder: Path) -> Checkpoint | None:
     """The latest checkpoint below `folder`; None where there is none.
 
     Raises:
-        UsageError: it is there but cannot be read; the message names the part.
+        DamagedCheckpoint: it is there but cannot be read; the message names the part.
     """
     pointer = folder / _LATEST
     if not pointer.exists():
         return None
     part = pointer
     try:
-        latest = json.loads(pointer.read_text(encoding="utf-8"))
+        latest = unchecked(load_json(pointer))
         place = folder / latest["folder"]
+        for name in _PARTS:
+            part = place / name
+            if is_damaged(part):
+                message = "it is not what was written"
+                raise ValueError(message)
         part = place / "model.safetensors"
         model = load_file(part)
         part = place / "average.safetensors"
@@ -123,8 +141,10 @@ def load_latest(folder: Path) -> Checkpoint | None:
         part = place / "state.pt"
         state = torch.load(part, map_location="cpu", weights_only=True)
         part = place / "config.json"
-        config = json.loads(part.read_text(encoding="utf-8"))
+        config = load_json(part)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.PickleError) as e:
-        message = f"the checkpoint in {folder} cannot be read ({part}: {e}). Start without --resume"
-        raise UsageError(message) from e
+        message = (
+            f"the checkpoint in {folder} cannot be read ({part}: {e}). Delete it to begin again"
+        )
+        raise DamagedCheckpoint(message) from e
     return Checkpoint(int(latest["step"]), model, average, state, config)

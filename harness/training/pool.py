@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UsageError
-from ..files import atomic_writer, canonical_json, hash_value, write_bytes
+from ..files import canonical_json, hash_value
 from ..progress import track
+from ..sealed import is_whole, sealed_writer, write_sealed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,7 +165,7 @@ def open_pool(spec: PoolSpec, folder: Path, *, workers: int = 1) -> Pool:
     content = ["rows-1", asdict(spec), _version(spec)]
     name = f"{spec.source}-{spec.count}-{hash_value(content)[:8]}"
     pool = Pool(spec, folder / name)
-    if not (pool.folder / _IMAGES).exists():
+    if not all(is_whole(pool.folder / name) for name in (_IMAGES, _ROWS)):
         _fill(pool, workers)
     _ = pool.images, pool.rows  # found damaged now rather than in the middle of a run
     return pool
@@ -186,13 +187,13 @@ def _fill(pool: Pool, workers: int) -> None:
         "shape": (spec.count, spec.size, spec.size, 3),
     }
     rows = []
-    with atomic_writer(pool.folder / _IMAGES) as file:
+    with sealed_writer(pool.folder / _IMAGES) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for painted in track(_paint_all(spec, workers), total=spec.count, label="painting"):
             file.write(painted.pixels.tobytes())
             rows.append(astuple(painted.told))
         # Before the images get their name, which tells that all is there.
-        write_bytes(pool.folder / _ROWS, canonical_json(rows).encode())
+        write_sealed(pool.folder / _ROWS, canonical_json(rows).encode())
 
 
 def _paint_all(spec: PoolSpec, workers: int) -> Iterator[Painted]:

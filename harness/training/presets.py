@@ -9,8 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ..documents import load_yaml
 from ..errors import UsageError
 from ..registry import unknown
 from .run_plan import Stage, read_stages
@@ -43,7 +42,7 @@ class Preset:
 
     def rows(self, path: Path) -> dict[str, Preset]:
         """Changes of this preset, from a file with one line for each: `summary` and `change`."""
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rows = load_yaml(path)
         return {
             str(name): Preset(self.config, row["summary"], row.get("change") or {})
             for name, row in rows.items()

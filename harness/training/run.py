@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence, Set
 from dataclasses import asdict
@@ -11,11 +10,14 @@ from typing import Any
 
 import torch
 
+from ..documents import load_json
 from ..errors import UsageError
-from ..files import canonical_json, write_json
+from ..files import canonical_json, hash_value, write_json
+from ..sealed import is_damaged
 from . import parallel
 from .checkpoint import export_weights
 from .config_terms import read_fields
+from .kept import alone
 from .loop import Trainer
 from .presets import recipe_module
 from .run_plan import Stage
@@ -54,35 +56,46 @@ def train(
     """
     for place, stage in enumerate(stages):
         _check(stage, {earlier.name for earlier in stages[:place]})
-        folder = stage_folder(output, stage, stages)
-        if not resume and (folder / "checkpoints" / "latest.json").exists():
-            message = f"{folder} holds a run already. Add --resume to go on, or choose another."
-            raise UsageError(message)
     parallel.join(device)
+    name = f"train-{hash_value(str(output.absolute()))[:32]}"
+    with alone(name, f"the run in {output}"):
+        if not resume:
+            _require_none(output, stages)
+        for stage in stages:
+            _train_stage(stage, stage_folder(output, stage, stages), resume=resume, device=device)
+    return stage_folder(output, stages[-1], stages) / WEIGHTS
+
+
+def _require_none(output: Path, stages: Sequence[Stage]) -> None:
     for stage in stages:
         folder = stage_folder(output, stage, stages)
-        settings = read_fields(TrainingSettings, stage.config["settings"], f"{stage.name}.settings")
-        config = {**stage.config, "settings": asdict(settings)}
-        if resume and _finished(folder, config):
-            _LOG.info("%s is finished", folder)
-            continue
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        build = recipe_module(stage.recipe).build
-        if parallel.rank() == 0 and parallel.world_size() > 1:
-            build(config, settings, folder)  # paints what the others then find
-        parallel.wait_for_all()
-        trainer = Trainer(
-            build(config, settings, folder), settings, folder, config=config, device=device
-        )
-        if resume and not trainer.resume():
-            _LOG.info("nothing to resume in %s: starting from the beginning", folder)
-        weights = trainer.run()
-        if parallel.rank() == 0:
-            export_weights(folder / WEIGHTS, trainer.recipe.export(weights))
-            write_json(folder / _SUMMARY, _summary(stage, config, trainer))
-        parallel.wait_for_all()
-    return stage_folder(output, stages[-1], stages) / WEIGHTS
+        if (folder / "checkpoints" / "latest.json").exists():
+            message = f"{folder} holds a run already. Add --resume to go on, or choose another."
+            raise UsageError(message)
+
+
+def _train_stage(stage: Stage, folder: Path, *, resume: bool, device: str) -> None:
+    settings = read_fields(TrainingSettings, stage.config["settings"], f"{stage.name}.settings")
+    config = {**stage.config, "settings": asdict(settings)}
+    if resume and _finished(folder, config):
+        _LOG.info("%s is finished", folder)
+        return
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    build = recipe_module(stage.recipe).build
+    if parallel.rank() == 0 and parallel.world_size() > 1:
+        build(config, settings, folder)  # paints what the others then find
+    parallel.wait_for_all()
+    trainer = Trainer(
+        build(config, settings, folder), settings, folder, config=config, device=device
+    )
+    if resume and not trainer.resume():
+        _LOG.info("nothing to resume in %s: starting from the beginning", folder)
+    weights = trainer.run()
+    if parallel.rank() == 0:
+        export_weights(folder / WEIGHTS, trainer.recipe.export(weights))
+        write_json(folder / _SUMMARY, _summary(stage, config, trainer))
+    parallel.wait_for_all()
 
 
 def _check(stage: Stage, earlier: Set[str]) -> None:
@@ -104,11 +117,11 @@ def _check(stage: Stage, earlier: Set[str]) -> None:
 def _finished(folder: Path, config: dict[str, Any]) -> bool:
     """Whether a stage was trained to its end with this very configuration."""
     try:
-        summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
+        summary = load_json(folder / _SUMMARY)
     except (OSError, ValueError):
         return False
     same = canonical_json(summary.get("config")) == canonical_json(config)
-    return same and (folder / WEIGHTS).exists()
+    return same and (folder / WEIGHTS).exists() and not is_damaged(folder / WEIGHTS)
 
 
 def _summary(stage: Stage, config: dict[str, Any], trainer: Trainer) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ..documents import load_yaml
 from ..errors import UsageError
 
 EXTENDS = "extends"
@@ -141,8 +140,8 @@ def _merged(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
         message = f"training configurations extend each other in a circle: {route}"
         raise UsageError(message)
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        config = load_yaml(path)
+    except (OSError, ValueError) as error:
         message = f"cannot read the training configuration {path}: {error}"
         if before:
             message += f" (extended along {route})"

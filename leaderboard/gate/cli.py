@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,12 @@ from ...harness.errors import MedbenchError, ValidationFailed
 
 def gate(
     baseline: Annotated[
-        Path, typer.Option("--baseline", help="Records to compare with: a directory or a record.")
+        str,
+        typer.Option(
+            "--baseline",
+            metavar="REF",
+            help="Records to compare with: a directory, a record, or REVISION:PATH of git.",
+        ),
     ],
     results: Annotated[
         Path, typer.Option("--results", help="The new records: a directory or a record.")
@@ -24,12 +30,18 @@ def gate(
         typer.Option("--policy", help="gate.yaml: metrics, minimum effects, alpha ..."),
     ] = None,
     release: Annotated[
-        Path | None,
-        typer.Option("--release", help="Records of the last release: catches slow drift."),
+        str | None,
+        typer.Option(
+            "--release", metavar="REF", help="Records of the last release: catches slow drift."
+        ),
     ] = None,
     repeats: Annotated[
-        list[Path] | None,
-        typer.Option("--repeats", help="The baseline measured again; gives the noise. Repeatable."),
+        list[str] | None,
+        typer.Option(
+            "--repeats",
+            metavar="REF",
+            help="The baseline measured again; gives the noise. Repeatable.",
+        ),
     ] = None,
     allow_missing: Annotated[
         bool,
@@ -48,6 +60,7 @@ def gate(
     """Fail (exit 1) where a metric got worse beyond doubt and beyond its minimum effect."""
     from ...harness.files import write_bytes
     from ..references import stored_at
+    from ..revisions import records_of
     from . import junit as xml
     from .policy import read_policy
     from .report import facts, markdown_report, text_report
@@ -57,13 +70,14 @@ def gate(
         rules = read_policy(policy)
         if allow_missing:
             rules = rules.model_copy(update={"missing": "report"})
-        verdict = judge(
-            stored_at(results),
-            stored_at(baseline),
-            rules,
-            release=stored_at(release) if release is not None else None,
-            repeats=[stored for folder in repeats or () for stored in stored_at(folder)],
-        )
+        with ExitStack() as stack:
+            verdict = judge(
+                stored_at(results),
+                stack.enter_context(records_of(baseline)),
+                rules,
+                release=stack.enter_context(records_of(release)) if release is not None else None,
+                repeats=[s for ref in repeats or () for s in stack.enter_context(records_of(ref))],
+            )
     except MedbenchError as error:
         if junit is not None:
             write_bytes(junit, xml.refusal_xml(str(error)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from ...harness.documents import load_yaml
 from ...harness.errors import UsageError
 from ...harness.tables import Column
 from ...harness.vocabulary import METRICS
@@ -79,13 +79,13 @@ def read_policy(path: Path | None) -> Policy:
     if path is None:
         return Policy()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path)
         return Policy.model_validate({} if content is None else content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         message = f"{path}: {place}: {first['msg']}. Keys: {', '.join(Policy.model_fields)}"
         raise UsageError(message) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         message = f"{path} is not a readable policy: {error}"
         raise UsageError(message) from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from pydantic_core import to_json
 
 from ...harness.record import Metric, Record
 from ...harness.vocabulary import MACRO, POOLED
@@ -35,6 +38,16 @@ def safe_text(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A row with its record's values, in the order of the downloads' fields."""
+
+    table: Table
+    row: Row
+    record: Record
+    metrics: Sequence[tuple[Any, ...]]
+
+
 def write_downloads(site: Site, board: Board, records: Mapping[str, Mapping[str, Record]]) -> None:
     """The board's values as CSV, JSON and Parquet; `records` by table id and row name.
 
@@ -42,7 +55,10 @@ def write_downloads(site: Site, board: Board, records: Mapping[str, Mapping[str,
     record, with command, commit and hardware.
     """
     shown = [
-        (table, row, records[table.id][row.name]) for table in board.tables for row in table.rows
+        Shown(table, row, record, [_values_of(metric) for metric in record.metrics])
+        for table in board.tables
+        for row in table.rows
+        for record in (records[table.id][row.name],)
     ]
     table = _long_table(shown)
     site.write_with(
@@ -50,26 +66,28 @@ def write_downloads(site: Site, board: Board, records: Mapping[str, Mapping[str,
         lambda path: pq.write_table(table, path, compression="zstd"),
     )
     site.write_with(f"data/{board.name}.csv", lambda path: _write_csv(table, path))
-    entries = [_entry(*item) for item in shown]
+    entries = [_entry(each) for each in shown]
     facts = {"board": board.name, "task": board.task, "dataset": board.facts.model_dump()}
-    site.write(f"data/{board.name}.json", _json(facts | {"fields": _OF_METRIC, "rows": entries}))
+    text = to_json(facts | {"fields": _OF_METRIC, "rows": entries})
+    site.write(f"data/{board.name}.json", text + b"\n")
 
 
-def _long_table(shown: Sequence[tuple[Table, Row, Record]]) -> pa.Table:
+def _long_table(shown: Sequence[Shown]) -> pa.Table:
     """Columns are built one after the other: a board has tens of thousands of lines."""
-    counts = [len(record.metrics) for _, _, record in shown]
+    lines = np.repeat(np.arange(len(shown)), [len(each.metrics) for each in shown])
     facts = [
         (row.name, table.id, table.track, row.bits, row.status, row.mark.word, row.run)
-        for table, row, _ in shown
+        for table, row in ((each.table, each.row) for each in shown)
     ]
-    values = [_values_of(metric) for _, _, record in shown for metric in record.metrics]
     columns = {
-        name: [fact for fact, count in zip(column, counts, strict=True) for _ in range(count)]
+        name: _array(name, column).take(pa.array(lines))
         for name, column in zip(_OF_RECORD, zip(*facts, strict=True), strict=True)
     }
+    values = [metric for each in shown for metric in each.metrics]
     across = zip(*values, strict=True) if values else [()] * len(_OF_METRIC)
-    columns |= dict(zip(_OF_METRIC, across, strict=True))
-    return pa.table({name: _array(name, column) for name, column in columns.items()})
+    for name, column in zip(_OF_METRIC, across, strict=True):
+        columns[name] = _array(name, column)
+    return pa.table(columns)
 
 
 def _array(name: str, column: Sequence[Any]) -> pa.Array:
@@ -77,12 +95,7 @@ def _array(name: str, column: Sequence[Any]) -> pa.Array:
         return pa.array(column, pa.float64())
     if name == "n":
         return pa.array(column, pa.int64())
-    return pa.array([_plain(text) for text in column], pa.string()).dictionary_encode()
-
-
-def _plain(text: str) -> str:
-    """Without lone surrogates, which no file can hold."""
-    return text if text.isascii() else text.encode("utf-8", errors="replace").decode()
+    return pa.array(column, pa.string()).dictionary_encode()
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
@@ -116,7 +129,8 @@ def _values_of(metric: Metric) -> tuple[Any, ...]:
     )
 
 
-def _entry(table: Table, row: Row, record: Record) -> dict[str, Any]:
+def _entry(shown: Shown) -> dict[str, Any]:
+    table, row, record = shown.table, shown.row, shown.record
     environment = record.environment
     return {
         "tokenizer": row.name,
@@ -137,7 +151,7 @@ def _entry(table: Table, row: Row, record: Record) -> dict[str, Any]:
         "dirty": environment.git_dirty,
         "device": row.device,
         "created": record.created,
-        "metrics": [_values_of(metric) for metric in record.metrics],
+        "metrics": shown.metrics,
     }
 
 
@@ -159,8 +173,18 @@ def write_scripts(
 
 
 def _assignment(name: str, key: str, value: Any) -> bytes:
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return f"(window.{name} ??= {{}})[{json.dumps(key)}] = {text};\n".encode()
+    head = f"(window.{name} ??= {{}})[{json.dumps(key)}] = "
+    return f"{head}{_ascii(to_json(value).decode())};\n".encode("ascii")
+
+
+def _ascii(text: str) -> str:
+    """JSON text of ASCII alone, so that no server's idea of an encoding can change a script."""
+    for common in ("±", "–", "↑", "↓"):
+        text = text.replace(common, json.dumps(common)[1:-1])
+    return _OTHER.sub(lambda found: json.dumps(found.group())[1:-1], text)
+
+
+_OTHER = re.compile(r"[^\x00-\x7f]+")
 
 
 def _values(table: Table) -> dict[str, Any]:
@@ -217,8 +241,3 @@ def _packed(record: Record) -> dict[str, str]:
                 key = column_key(metric.name, metric.setting)
                 packed[key] = base64.b64encode(draws.tobytes()).decode()
     return packed
-
-
-def _json(value: Any) -> bytes:
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return (text + "\n").encode()

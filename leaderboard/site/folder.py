@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...harness.record import Record
-from ...harness.record_files import Problem, Stored
+from ...harness.record_files import Problem, Stored, no_collection
 from ..boards import boards, by_track
-from ..trust import TRACKS, Marks, Track, trust_mark
+from ..trust import TRACKS, Marks, Track
 from .answers import Answer, answers
 from .downloads import write_downloads, write_scripts
 from .gallery import Picture, gallery
 from .load import read_folder
-from .names import board_name, page_name, run_name
-from .page_board import records_by_table, write_board
-from .page_run import Shown, write_run
+from .names import board_name, page_name
+from .page_board import write_board
+from .page_run import Run, Shown, write_run
 from .render import Site
+from .sheet import sheet_of
 from .views import Board, table_of
 
 _PICKS = 6
@@ -49,13 +50,14 @@ class Source:
 
 def build_folder(site: Site, source: Source, paths: Sequence[Path]) -> Built:
     """Write the pages of a folder's records: boards, runs, pictures, downloads, raw files."""
-    folder = read_folder(source.results, paths)
-    built = Built(problems=list(folder.problems), records=len(folder.stored))
-    by_board: dict[str, list[Stored]] = {}
-    for stored in folder.stored:
-        by_board.setdefault(board_name(stored.record), []).append(stored)
-    for name in sorted(by_board):
-        built.boards.append(_build_board(site, source, name, by_board[name], built))
+    with no_collection():
+        folder = read_folder(source.results, paths)
+        built = Built(problems=list(folder.problems), records=len(folder.stored))
+        by_board: dict[str, list[Stored]] = {}
+        for stored in folder.stored:
+            by_board.setdefault(board_name(stored.record), []).append(stored)
+        for name in sorted(by_board):
+            built.boards.append(_build_board(site, source, name, by_board[name], built))
     return built
 
 
@@ -63,16 +65,21 @@ def _build_board(
     site: Site, source: Source, name: str, members: Sequence[Stored], built: Built
 ) -> Board:
     groups = _tables([stored.record for stored in members])
+    read = [(stored, sheet_of(stored.record, source.marks)) for stored in members]
+    sheets = {sheet.run: sheet for _, sheet in read}
     tables = [
-        table_of(group, board=name, id_=f"table-{number}", track=track, marks=source.marks)
+        table_of(group, sheets, board=name, id_=f"table-{number}", track=track)
         for number, (track, group) in enumerate(groups, start=1)
     ]
     facts = groups[0][1][0].dataset
     board = Board(name, groups[0][1][0].task, facts, page_name(facts.id), tuple(tables))
     galleries = {
-        stored.record.full_name: _build_run(site, source, name, stored, built) for stored in members
+        sheet.record.full_name: _build_run(site, source, stored, Run(sheet, name), built)
+        for stored, sheet in read
     }
-    records = records_by_table(tables, [group for _, group in groups])
+    records = {
+        table.id: {row.name: sheets[row.run].record for row in table.rows} for table in tables
+    }
     write_board(site, board, records, galleries)
     write_downloads(site, board, records)
     write_scripts(site, board, records, galleries)
@@ -90,22 +97,18 @@ def _tables(members: Sequence[Record]) -> list[tuple[Track, list[Record]]]:
     return sorted(found, key=lambda item: TRACKS.index(item[0]))
 
 
-def _build_run(
-    site: Site, source: Source, board: str, stored: Stored, built: Built
-) -> list[Picture]:
-    record = stored.record
+def _build_run(site: Site, source: Source, stored: Stored, run: Run, built: Built) -> list[Picture]:
     pictures, refused = gallery(site, stored)
     built.problems += [Problem(stored.path, reason) for reason in refused]
     folders = stored.path.relative_to(source.results).parts[:-1]
     raw = "/".join(["data", "records", *folders, stored.path.name])
-    site.write(raw, stored.path.read_bytes())
-    mark = trust_mark(record, source.marks)
+    site.copy(raw, stored.path)
     if picks := [picture for picture in pictures if picture.why == "pick"][:_PICKS]:
-        built.pictures[run_name(record)] = picks
+        built.pictures[run.sheet.run] = picks
     asked: list[Answer] = []
     try:
         asked = answers(stored, pictures)
     except ValueError as error:
         built.problems.append(Problem(stored.path, str(error)))
-    write_run(site, record, mark=mark, board=board, raw=raw, shown=Shown(pictures, asked))
+    write_run(site, run, raw=raw, shown=Shown(pictures, asked))
     return pictures

@@ -17,6 +17,8 @@ from PIL import Image
 
 from ...harness.record import GalleryImage
 from ...harness.record_files import Stored
+from ...harness.vocabulary import METRICS
+from .cells import number
 from .names import page_name
 from .render import Site
 
@@ -38,6 +40,8 @@ class Picture:
     error: str | None
     mean_error: str
     """Mean absolute error in grey levels, of a pair."""
+    scores: str
+    """The image's own, `PSNR 23.10 · SSIM 0.6120`; empty where the record holds none."""
     width: int
     height: int
 
@@ -93,6 +97,7 @@ def _pair(site: Site, entry: GalleryImage, pixels: np.ndarray) -> Picture:
         original=_save(site, original),
         error=_save(site, error_map(error)),
         mean_error=f"{error.mean():.2f}",
+        scores=_scores(entry),
         width=side,
         height=side,
     )
@@ -107,9 +112,15 @@ def _single(site: Site, entry: GalleryImage, pixels: np.ndarray) -> Picture:
         original=None,
         error=None,
         mean_error="",
+        scores=_scores(entry),
         width=pixels.shape[1],
         height=pixels.shape[0],
     )
+
+
+def _scores(entry: GalleryImage) -> str:
+    known = [(METRICS[name], value) for name, value in entry.scores.items() if name in METRICS]
+    return " · ".join(f"{facts.title} {number(value, facts.digits)}" for facts, value in known)
 
 
 def error_map(error: np.ndarray) -> np.ndarray:

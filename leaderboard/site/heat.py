@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
+
 from ...harness.record import Record
 from ...harness.tables import Column, modality_columns
 from ...harness.vocabulary import METRICS
+from .cells import ABSENT
 from .columns import column_key, column_view
-from .views import Table
+from .views import Row, Table
 
 SHADES = 7
 """Classes h0 (best) to h6 (last)."""
@@ -17,20 +20,11 @@ _MOST_GROUPS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class HeatCell:
-    """A value and its shade."""
-
-    text: str
-    note: str
-    shade: str
-
-
-@dataclass(frozen=True, slots=True)
 class HeatRow:
-    """A tokenizer's values."""
+    """A tokenizer's values, as cells of a table: each with its shade, and its words as a title."""
 
     name: str
-    cells: tuple[HeatCell, ...]
+    cells: Markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +74,17 @@ def _map(table: Table, index: int, column: Column, records: Sequence[Record]) ->
         shades([_value(row, group, index) for row in table.rows], direction) for group in groups
     ]
     rows = []
-    for number, row in enumerate(table.rows):
-        cells = []
-        for group, classes in zip(groups, by_group, strict=True):
-            found = row.groups.get(group)
-            text, note = (found[index].text, found[index].note) if found else ("–", "not measured")
-            cells.append(HeatCell(text, note, classes[number]))
-        rows.append(HeatRow(row.name, tuple(cells)))
+    for row, classes in zip(table.rows, zip(*by_group, strict=True), strict=True):
+        found = [row.groups[g][index] if g in row.groups else ABSENT for g in groups]
+        cells = [
+            f'<td class="num {shade}" title="{escape(value.note)}">{value.text}</td>'
+            for value, shade in zip(found, classes, strict=True)
+        ]
+        rows.append(HeatRow(row.name, Markup("".join(cells))))  # noqa: S704 (notes are escaped)
     view = column_view(column, records)
     return HeatMap(view.title, view.arrow, tuple(groups), tuple(rows))
 
 
-def _value(row, group: str, index: int) -> float | None:
+def _value(row: Row, group: str, index: int) -> float | None:
     found = row.groups.get(group)
     return found[index].value if found else None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 from ...harness.record import Record
 
 _LONGEST = 90
 
 
+@lru_cache(maxsize=4096)
 def page_name(text: str) -> str:
     """A file name of `[a-z0-9._@-]` for any text; different texts get different names.
 

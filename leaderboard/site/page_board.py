@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from ...harness.record import DatasetFacts, Definition, Record
 from ...harness.vocabulary import METRICS
 from ..trust import TRACK_MEANING, Track
+from .agreement import Agreement, metric_agreement
 from .gallery import ERROR_SCALE, Picture, side_by_side
 from .heat import HeatMap, heat_maps
 from .plot_forest import forest_plot
@@ -40,6 +41,7 @@ class Section:
     excluded: str
     rate_plots: tuple[Plot, ...]
     forest: Plot | None
+    agreement: Agreement | None
     heat_maps: tuple[HeatMap, ...]
 
 
@@ -127,6 +129,7 @@ def _section(board: Board, table: Table, task: TaskText, records: Mapping[str, R
         ),
         rate_plots=tuple(rate_plots(table)),
         forest=forest_plot(table, records),
+        agreement=metric_agreement(table),
         heat_maps=tuple(heat_maps(table, [records[row.name] for row in table.rows])),
     )
 
@@ -159,8 +162,13 @@ def presets(table: Table) -> list[Preset]:
 def definition_views(records: Iterable[Record]) -> list[DefinitionView]:
     """All definitions that records use, with their facts in words."""
     found: dict[str, tuple[Definition, dict[str, None]]] = {}
+    seen: set[tuple[str, str, str]] = set()
     for record in records:
         for metric in record.metrics:
+            key = (metric.definition_hash, metric.name, metric.setting)
+            if key in seen:
+                continue
+            seen.add(key)
             definition = record.definitions[metric.definition]
             title = METRICS[metric.name].title
             title = f"{title}, {metric.setting}" if metric.setting else title
@@ -182,18 +190,3 @@ def fact_lines(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             lines.append((f"{prefix}{key}", text))
     return lines
-
-
-def records_by_table(
-    tables: Sequence[Table], groups: Sequence[Sequence[Record]]
-) -> dict[str, dict[str, Record]]:
-    """Of each table, the records that its rows show."""
-    found: dict[str, dict[str, Record]] = {}
-    for table, group in zip(tables, groups, strict=True):
-        created = {row.name: (row.created, row.run) for row in table.rows}
-        found[table.id] = {
-            record.full_name: record
-            for record in sorted(group, key=lambda r: (r.created, r.identity.key8))
-            if record.full_name in created
-        }
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .agreement import task_agreement
 from .catalogue import Catalogue, main_table
 from .plot_rate import Plot, rate_plots
 from .render import Site
@@ -64,4 +65,5 @@ def write_index(site: Site, catalogue: Catalogue) -> None:
         titles={task: task_text(task).title for task in catalogue.tasks},
         groups=sorted(g for g in _groups(catalogue) if ":" not in g),
         problems=len(catalogue.problems),
+        agreement=task_agreement(catalogue),
     )

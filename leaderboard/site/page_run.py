@@ -10,14 +10,14 @@ from markupsafe import Markup, escape
 from ...harness.record import Metric, Record
 from ...harness.tables import ARROWS
 from ...harness.vocabulary import MACRO, METRICS, MODALITIES, POOLED
-from ..trust import Mark
 from .answers import Answer
-from .cells import number, value_of
+from .badges import escaped
+from .cells import number
 from .gallery import ERROR_SCALE, Picture
-from .names import page_name, run_name
+from .names import page_name
 from .render import Site
+from .sheet import Sheet
 from .tasks import task_text
-from .views import bits_per_pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,79 +28,85 @@ class Shown:
     answers: Sequence[Answer]
 
 
-def write_run(
-    site: Site,
-    record: Record,
-    *,
-    mark: Mark,
-    board: str,
-    raw: str,
-    shown: Shown,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A record as its page needs it."""
+
+    sheet: Sheet
+    board: str
+    """Name of the page that has it as a row."""
+
+
+def write_run(site: Site, run: Run, *, raw: str, shown: Shown) -> None:
     """Write the page of one record; `raw` is the path of its stored file in the site."""
-    bits = bits_per_pixel(record)
+    record = run.sheet.record
     site.page(
-        f"run/{run_name(record)}.html",
+        f"run/{run.sheet.run}.html",
         "run.html",
         record=record,
         task=task_text(record.task),
-        mark=mark,
-        board=board,
+        mark=run.sheet.mark,
+        board=run.board,
         tokenizer=page_name(record.full_name),
         dataset=page_name(record.dataset.id),
         raw=raw,
-        summary=_summary(record, bits),
+        summary=_summary(record, run.sheet.bits_per_pixel),
         environment=_environment(record),
         identity=_identity(record),
-        values=value_rows(record, board),
+        values=value_rows(run),
         pictures=shown.pictures,
         answers=shown.answers,
         error_scale=ERROR_SCALE,
     )
 
 
-def value_rows(record: Record, board: str) -> Markup:
+def value_rows(run: Run) -> Markup:
     """All values as table bodies, one per metric and setting, overall groups first.
 
     Written here rather than in the template: it is most of a large site's work.
     """
     found: dict[tuple[str, str, str], list[Metric]] = {}
-    for metric in record.metrics:
+    for metric in run.sheet.record.metrics:
         key = (metric.name, metric.setting, metric.definition_hash)
         found.setdefault(key, []).append(metric)
-    return Markup("").join(_body(metrics, board) for metrics in found.values())
+    bodies = [_body(metrics, run) for metrics in found.values()]
+    return Markup("".join(bodies))  # noqa: S704 (its parts are escaped below)
 
 
-def _body(metrics: Sequence[Metric], board: str) -> Markup:
+def _body(metrics: Sequence[Metric], run: Run) -> str:
     first, count = metrics[0], len(metrics)
-    facts = METRICS[first.name]
+    facts, values = METRICS[first.name], run.sheet.values
     title = f"{facts.title}, {first.setting}" if first.setting else facts.title
-    head = Markup(
-        '<th scope="rowgroup" rowspan="{}">{} <span class="unit">{}</span>{}</th>'
-    ).format(count, title, facts.unit, ARROWS[facts.direction])
-    tail = Markup(
-        '<td rowspan="{}"><a href="../board/{}.html#definition-{}"><code>{}</code></a></td>'
-    ).format(count, board, first.definition_hash, first.definition)
+    head = (
+        f'<th scope="rowgroup" rowspan="{count}">{escaped(title)} '
+        f'<span class="unit">{facts.unit}</span>{ARROWS[facts.direction]}</th>'
+    )
+    tail = (
+        f'<td rowspan="{count}"><a href="../board/{run.board}.html#definition-'
+        f'{first.definition_hash}"><code>{escaped(first.definition)}</code></a></td>'
+    )
     lines = []
-    for metric in sorted(metrics, key=lambda metric: _place(metric.group)):
-        cell = value_of(metric)
+    for metric in sorted(metrics, key=_place):
+        cell = values[metric.name, metric.setting, metric.group]
+        # Notes of numbers alone need no escape; flags and reasons are a record's words.
+        note = escape(cell.note) if metric.flags or metric.reason else cell.note
         lines.append(
-            f"<td>{escape(_group_name(metric.group))}</td>"
+            f"<td>{escaped(_NAMES.get(metric.group, metric.group))}</td>"
             f'<td class="num">{cell.text} <span class="pm">{cell.spread}</span></td>'
-            f"<td>{escape(cell.note)}</td>"
+            f"<td>{note}</td>"
         )
     lines[0] = f"{head}{lines[0]}{tail}"
-    rows = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    return Markup(f"<tbody>\n{rows}</tbody>\n")  # noqa: S704 (its parts are escaped above)
+    rows = "</tr>\n<tr>".join(lines)
+    return f"<tbody>\n<tr>{rows}</tr>\n</tbody>\n"
 
 
-def _place(group: str) -> tuple[int, str]:
-    order = (MACRO, POOLED, *MODALITIES)
-    return (order.index(group), "") if group in order else (len(order), group)
+_NAMES = {MACRO: "mean over modalities", POOLED: "all images"}
+_ORDER = {group: place for place, group in enumerate((MACRO, POOLED, *MODALITIES))}
 
 
-def _group_name(group: str) -> str:
-    return {MACRO: "mean over modalities", POOLED: "all images"}.get(group, group)
+def _place(metric: Metric) -> tuple[int, str]:
+    place = _ORDER.get(metric.group)
+    return (len(_ORDER), metric.group) if place is None else (place, "")
 
 
 def _summary(record: Record, bits: float | None) -> list[tuple[str, str]]:

@@ -9,11 +9,16 @@ from ...harness.errors import MedbenchError
 from ...harness.model_card import ModelCard, read_model_card
 from ...harness.tokenizer_registry import tokenizer_entries
 from .catalogue import Catalogue
+from .cells import Value
 from .columns import ColumnView
 from .gallery import Picture
+from .plot_history import history_plot
+from .plot_rate import Plot
 from .render import Site
 from .tasks import TaskText, task_text
 from .views import Board, Row, Table
+
+_MOST_HISTORIES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,19 @@ class Result:
     current: bool
     """False for a record that a newer one of the same board replaces."""
 
+    def in_columns(self, columns: Sequence[ColumnView]) -> Line:
+        """Its cells in the order of the columns of several tables."""
+        own = dict(zip((c.key for c in self.table.columns), self.row.cells, strict=True))
+        return Line(self, tuple(own.get(column.key) for column in columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A result beside others of its task; None where its table lacks a column."""
+
+    result: Result
+    cells: tuple[Value | None, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class TaskResults:
@@ -33,7 +51,7 @@ class TaskResults:
 
     task: TaskText
     columns: tuple[ColumnView, ...]
-    results: tuple[Result, ...]
+    lines: tuple[Line, ...]
 
 
 def write_tokenizer(site: Site, catalogue: Catalogue, name: str, results: Sequence[Result]) -> None:
@@ -48,10 +66,11 @@ def write_tokenizer(site: Site, catalogue: Catalogue, name: str, results: Sequen
         row=newest.row,
         card=card,
         card_facts=_card_facts(card, name) if card else [],
-        facts=_facts(newest.row),
-        tasks=_by_task(current),
+        facts=_facts(newest.row, _speed([result.row for result in results])),
+        tasks=sorted(_by_task(current), key=lambda g: catalogue.tasks.index(g.task.name)),
         history=sorted(results, key=lambda r: (r.row.created, r.row.run), reverse=True),
         pictures=_pictures(catalogue, current),
+        plots=_histories(results),
     )
 
 
@@ -95,7 +114,7 @@ def _card_facts(card: ModelCard, name: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _facts(row: Row) -> list[tuple[str, str]]:
+def _facts(row: Row, speed: str) -> list[tuple[str, str]]:
     info = row.info
     size = f"{info.codebook_size:,}" if info.codebook_size else "none"
     return [
@@ -104,7 +123,7 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("Tokens", f"{row.tokens} of {size} entries" if row.tokens else "none"),
         ("Parameters", f"{info.parameters:,}" if info.parameters else "none"),
         ("Downsampling", f"{info.downsample} pixels a cell" if info.downsample > 1 else "none"),
-        ("Speed", f"{row.speed} images/s on {row.device}"),
+        ("Speed", speed),
         ("Colour", info.colour),
         ("Modalities", ", ".join(info.modalities) or "all"),
         ("Training data", info.training_data),
@@ -114,6 +133,15 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("Source", info.source or "not stated"),
         *((f"Cannot {ability}", reason) for ability, reason in info.cannot.items()),
     ]
+
+
+def _speed(rows: Sequence[Row]) -> str:
+    """Of the newest record that was timed."""
+    timed = [row for row in rows if row.speed != "–"]
+    if not timed:
+        return "not measured"
+    newest = max(timed, key=lambda row: (row.created, row.run))
+    return f"{newest.speed} images/s on {newest.device} ({newest.task} on {newest.dataset})"
 
 
 def _by_task(results: Sequence[Result]) -> list[TaskResults]:
@@ -126,8 +154,24 @@ def _by_task(results: Sequence[Result]) -> list[TaskResults]:
         for result in members:
             for column in result.table.columns:
                 columns.setdefault(column.key, column)
-        made.append(TaskResults(task_text(task), tuple(columns.values()), tuple(members)))
+        shown = tuple(columns.values())
+        lines = tuple(result.in_columns(shown) for result in members)
+        made.append(TaskResults(task_text(task), shown, lines))
     return made
+
+
+def _histories(results: Sequence[Result]) -> list[Plot]:
+    """A plot for each table that holds several records of the tokenizer, at most a few."""
+    tables: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        tables.setdefault((result.board.name, result.table.id), []).append(result)
+    several = sorted(tables.values(), key=lambda held: -len(held))
+    plots = (
+        history_plot(held[0].board, held[0].table, [result.row for result in held])
+        for held in several
+        if len(held) > 1
+    )
+    return [plot for plot in plots if plot is not None][:_MOST_HISTORIES]
 
 
 def _pictures(catalogue: Catalogue, results: Sequence[Result]) -> list[tuple[Result, Picture]]:

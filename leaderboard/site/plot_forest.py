@@ -34,8 +34,18 @@ class Paired:
         return self.low > 0 or self.high < 0
 
 
-def paired_rows(table: Table, records: Mapping[str, Record]) -> tuple[Row, list[Paired]] | None:
-    """The first row with resamples, and the paired difference of every later row from it.
+@dataclass(frozen=True, slots=True)
+class Against:
+    """The differences of the rows nearest to the first one."""
+
+    reference: Row
+    pairs: Sequence[Paired]
+    others: int
+    """Rows further down, which are not compared here."""
+
+
+def paired_rows(table: Table, records: Mapping[str, Record]) -> Against | None:
+    """The first row with resamples, and the paired differences of the next rows from it.
 
     None where fewer than two rows hold resamples of the same draws.
     """
@@ -50,7 +60,8 @@ def paired_rows(table: Table, records: Mapping[str, Record]) -> tuple[Row, list[
             and m.replicates
         ]
         if len(rows) > 1:
-            return rows[0], _pairs(rows, records, column, of)
+            others = max(len(rows) - 1 - _MOST, 0)
+            return Against(rows[0], _pairs(rows, records, column, of), others)
     return None
 
 
@@ -59,7 +70,7 @@ def _pairs(
 ) -> list[Paired]:
     reference = records[rows[0].name]
     pairs = []
-    for row in rows[1:]:
+    for row in rows[1 : _MOST + 1]:
         found = paired_difference(
             records[row.name], reference, column.metric, group, column.setting
         )
@@ -74,10 +85,9 @@ def forest_plot(table: Table, records: Mapping[str, Record]) -> Plot | None:
     column = table.primary
     if found is None or column is None:
         return None
-    reference, pairs = found
-    if not pairs:
+    reference, shown = found.reference, found.pairs
+    if not shown:
         return None
-    shown = pairs[:_MOST]
     bottom = 34 + LINE * len(shown)
     ends = [v for p in shown for v in (p.low, p.high, p.difference)]
     x = scale_over([0.0, *ends], NAMES + 10, WIDTH - NUMBERS - 10)
@@ -129,8 +139,11 @@ def forest_plot(table: Table, records: Mapping[str, Record]) -> Plot | None:
         "Filled: the 95 % interval of the paired difference leaves out zero. Hollow: it does not, "
         "so that these data do not tell the two apart."
     )
-    if len(pairs) > _MOST:
-        caption += f" The first {_MOST} of {len(pairs)} rows; compare any two on the compare page."
+    if found.others:
+        caption += (
+            f" The first {len(shown)} of {len(shown) + found.others} rows; compare any two on the "
+            "compare page."
+        )
     return Plot(
         id=f"{table.id}-forest",
         title=title,
@@ -147,7 +160,7 @@ def forest_plot(table: Table, records: Mapping[str, Record]) -> Plot | None:
                     *(number(v, digits) for v in (p.difference, p.low, p.high)),
                     "yes" if p.resolved else "no",
                 )
-                for p in pairs
+                for p in shown
             ),
         ),
     )  # fmt: skip

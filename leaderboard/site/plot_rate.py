@@ -35,9 +35,9 @@ class Plot:
     """The first row are headings."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """One row in the plane."""
+    """One row in the plane; a point equals itself alone."""
 
     row: Row
     bits: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ...harness import package_version
 from ..trust import WORDS
+from .badges import facts_list, kind_badge, mark_badge, value_cell
 
 FOLDER = Path(__file__).parent
 CONTENT_POLICY = (
@@ -34,6 +36,10 @@ def environment() -> Environment:
         "content_policy": CONTENT_POLICY,
         "version": package_version(),
         "mark_words": WORDS,
+        "mark_badge": mark_badge,
+        "kind_badge": kind_badge,
+        "value_cell": value_cell,
+        "facts_list": facts_list,
     }
     made.filters |= {"grouped": lambda number: f"{number:,}", "day": lambda time: time[:10]}
     return made
@@ -44,7 +50,7 @@ class Site:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._folders: set[Path] = set()
+        self._folders: set[str] = set()
 
     def page(self, path: str, template: str, **context: Any) -> None:
         """Write one page; `root` in templates is the relative way to the site's root."""
@@ -56,13 +62,18 @@ class Site:
         """Write a file below the root."""
         self._place(path).write_bytes(data)
 
+    def copy(self, path: str, source: Path) -> None:
+        """Copy a file to a place below the root."""
+        shutil.copyfile(source, self._place(path))
+
     def write_with(self, path: str, writer: Callable[[Path], None]) -> None:
         """Let `writer` make a file below the root."""
         writer(self._place(path))
 
     def _place(self, path: str) -> Path:
         target = self.root / path
-        if target.parent not in self._folders:
+        folder = path.rpartition("/")[0]
+        if folder not in self._folders:
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._folders.add(target.parent)
+            self._folders.add(folder)
         return target

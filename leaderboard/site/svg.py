@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from markupsafe import Markup, escape
 
@@ -19,12 +20,17 @@ def element(name: str, *children: Markup | str, **attributes: float | str | None
     for key, value in attributes.items():
         if value is None:
             continue
-        text = value if isinstance(value, str) else number(value)
-        parts.append(f' {key.rstrip("_").replace("_", "-")}="{escape(text)}"')
+        text = escape(value) if isinstance(value, str) else number(value)
+        parts.append(f' {_attribute(key)}="{text}"')
     if not children:
         return Markup("".join(parts) + "/>")  # noqa: S704 (parts are escaped above)
-    inside = "".join(escape(child) for child in children)
+    inside = "".join([child if type(child) is Markup else escape(child) for child in children])
     return Markup("".join(parts) + f">{inside}</{name}>")  # noqa: S704
+
+
+@cache
+def _attribute(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
 
 
 def group(children: Iterable[Markup], **attributes: float | str | None) -> Markup:

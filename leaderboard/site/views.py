@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from ...harness.record import DatasetFacts, InfoFacts, Record
 from ...harness.tables import Column, columns_of, reasons
-from ...harness.vocabulary import MODALITIES, POOLED
+from ...harness.vocabulary import METRICS
 from ..ranking import RankRange, rank_ranges, takes_part
-from ..trust import Mark, Marks, Track, trust_mark
-from .cells import Value, number, value_of
+from ..trust import Mark, Track
+from .cells import ABSENT, Value, number, overall
 from .columns import ColumnView, column_view
 from .licences import Use, commercial_use
 from .names import page_name, run_name
+from .sheet import Sheet, Sheets, in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Row:
     device: str
     created: str
     release: str
+    commit: str
+    """First ten digits, or `unknown`."""
     command: str
     dirty: bool
 
@@ -128,109 +131,82 @@ class Board:
         return replace(self, tables=tuple(tables))
 
 
-def bits_per_pixel(record: Record) -> float | None:
-    """Measured (codecs) or nominal bits per pixel; None for bounds."""
-    measured = record.metric("bits_per_pixel", POOLED)
-    if measured is not None and measured.value is not None:
-        return measured.value
-    bits = record.info.bits_per_image
-    return None if bits is None else bits / record.info.resolution**2
-
-
 def table_of(
-    records: Sequence[Record], *, board: str, id_: str, track: Track, marks: Marks
+    records: Sequence[Record], sheets: Sheets, *, board: str, id_: str, track: Track
 ) -> Table:
     """The table of records that may share one, best first, references after the ranked rows."""
     columns = columns_of(records[0].task, records)
-    current, earlier = _newest_of_each(records)
+    current, earlier = _newest_of_each([sheets[run_name(record)] for record in records])
+    ranked = {s.run for s in (*current, *earlier) if track != "paper" and _takes_part(s)}
     ranks: dict[str, RankRange] = {}
-    given = {
-        record.identity.key8 + record.full_name: trust_mark(record, marks) for record in records
-    }
-
-    def mark(record: Record) -> Mark:
-        return given[record.identity.key8 + record.full_name]
-
-    def ranked(record: Record) -> bool:
-        return track != "paper" and takes_part(record) and mark(record).ranked
-
-    def row(record: Record) -> Row:
-        return _row(
-            record,
-            columns,
-            board=board,
-            mark=mark(record),
-            rank=ranks.get(record.full_name) if ranked(record) else None,
-            ranked=ranked(record),
-        )
-
     if columns:
-        among = [record for record in current if ranked(record)]
+        among = [sheet.record for sheet in current if sheet.run in ranked]
         ranks = rank_ranges(among, columns[0].metric, columns[0].setting)
-    ordered = sorted(current, key=lambda record: _order(record, columns, first=ranked(record)))
+
+    def row(sheet: Sheet) -> Row:
+        first = sheet.run in ranked
+        rank = ranks.get(sheet.record.full_name) if first else None
+        return _row(sheet, columns, board=board, rank=rank, ranked=first)
+
+    ordered = sorted(current, key=lambda s: _order(s, columns, first=s.run in ranked))
+    rows = tuple(row(sheet) for sheet in ordered)
     return Table(
         id=id_,
         track=track,
         columns=tuple(column_view(column, records) for column in columns),
-        rows=tuple(row(record) for record in ordered),
-        groups=_groups(current, columns),
-        notes=tuple(reasons(current)),
+        rows=rows,
+        groups=tuple(in_order(group for row in rows for group in row.groups)),
+        notes=tuple(reasons([sheet.record for sheet in current])),
         newest=max(record.created for record in records),
-        superseded=tuple(row(record) for record in earlier),
+        superseded=tuple(row(sheet) for sheet in earlier),
     )
 
 
-def _newest_of_each(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+def _takes_part(sheet: Sheet) -> bool:
+    return takes_part(sheet.record) and sheet.mark.ranked
+
+
+def _newest_of_each(sheets: Sequence[Sheet]) -> tuple[list[Sheet], list[Sheet]]:
     """One record per tokenizer, the newest; and the others."""
-    newest: dict[str, Record] = {}
-    earlier: list[Record] = []
-    for record in sorted(records, key=lambda r: (r.created, r.identity.key8)):
-        if record.full_name in newest:
-            earlier.append(newest[record.full_name])
-        newest[record.full_name] = record
+    newest: dict[str, Sheet] = {}
+    earlier: list[Sheet] = []
+    for sheet in sorted(sheets, key=lambda s: (s.record.created, s.record.identity.key8)):
+        name = sheet.record.full_name
+        if name in newest:
+            earlier.append(newest[name])
+        newest[name] = sheet
     return list(newest.values()), earlier
 
 
-def _order(record: Record, columns: Sequence[Column], *, first: bool) -> tuple[bool, float, str]:
-    found = columns[0].overall(record) if columns else None
-    if found is None or found.value is None:
-        return (not first, float("inf"), record.full_name)
-    sign = 1 if found.direction == "lower" else -1
-    return (not first, sign * found.value, record.full_name)
+def _order(sheet: Sheet, columns: Sequence[Column], *, first: bool) -> tuple[bool, float, str]:
+    name = sheet.record.full_name
+    value = overall(sheet.values, columns[0]).value if columns else None
+    if value is None:
+        return (not first, float("inf"), name)
+    lower = METRICS[columns[0].metric].direction == "lower"
+    return (not first, value if lower else -value, name)
 
 
-def _groups(records: Sequence[Record], columns: Sequence[Column]) -> tuple[str, ...]:
-    """Modalities first, in the vocabulary's order, then the other groups by name."""
-    shown = {(column.metric, column.setting) for column in columns}
-    found = {
-        metric.group
-        for record in records
-        for metric in record.metrics
-        if (metric.name, metric.setting) in shown and metric.value is not None
-    }
-    facets = sorted(group for group in found if ":" in group)
-    return (*(m for m in MODALITIES if m in found), *facets)
-
-
-def _by_group(record: Record, columns: Sequence[Column]) -> dict[str, tuple[Value, ...]]:
-    found = {(m.name, m.setting, m.group): m for m in record.metrics}
+def _by_group(sheet: Sheet, columns: Sequence[Column]) -> dict[str, tuple[Value, ...]]:
+    keys = [(column.metric, column.setting) for column in columns]
+    values = sheet.values
     return {
-        group: tuple(value_of(found.get((c.metric, c.setting, group))) for c in columns)
-        for group in _groups([record], columns)
+        group: tuple([values.get((*key, group), ABSENT) for key in keys])
+        for group in sheet.groups(keys)
     }
 
 
 def _row(
-    record: Record,
+    sheet: Sheet,
     columns: Sequence[Column],
     *,
     board: str,
-    mark: Mark,
     rank: RankRange | None,
     ranked: bool,
 ) -> Row:
+    record = sheet.record
     info, environment = record.info, record.environment
-    bits = bits_per_pixel(record)
+    bits = sheet.bits_per_pixel
     star = "*" if info.kind == "continuous" and bits is not None else ""
     use = commercial_use(info.weights_licence)
     if info.weights_sha256 is None and info.kind in ("codec", "bound"):
@@ -241,16 +217,16 @@ def _row(
         task=record.task,
         dataset=record.dataset.id,
         board=board,
-        run=run_name(record),
+        run=sheet.run,
         tokenizer=page_name(record.full_name),
         kind=info.kind,
-        mark=mark,
+        mark=sheet.mark,
         ranked=ranked,
         rank=rank,
         bits=bits,
         bits_text="–" if bits is None else f"{number(bits, 3)}{star}",
-        cells=tuple(value_of(column.overall(record)) for column in columns),
-        groups=_by_group(record, columns),
+        cells=tuple([overall(sheet.values, column) for column in columns]),
+        groups=_by_group(sheet, columns),
         status=record.status,
         status_reason=record.status_reason or "",
         info=info,
@@ -260,6 +236,7 @@ def _row(
         device=environment.device_name or environment.device,
         created=record.created,
         release=environment.medbench,
+        commit=(environment.git_commit or "unknown")[:10],
         command=record.command,
         dirty=bool(environment.git_dirty),
     )

@@ -130,7 +130,7 @@ def _codes(images: dict[str, Any]) -> dict[str, Definition]:
 
 def _retention(images: dict[str, Any], plan: Plan) -> dict[str, Definition]:
     shared = images | {
-        "classifier": dict(RECIPE),
+        "classifier": RECIPE.terms() | {"among": "the labels of the image's group"},
         "training": {"part": plan.parts.get("train"), "images": TRAINING_IMAGES},
         "bootstrap": BOOTSTRAP,
     }

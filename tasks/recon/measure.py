@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...harness.protocol import Tokenizer
     from ...harness.shards import Arrays, BatchSize
     from ...harness.task import Cell
-    from .classifier import Classifier
+    from ..classifier import Classifier
 
 SCORES = {"psnr": psnr, "ms_ssim": ms_ssim}
 """What the sanity gate compares; also of `scores`."""
@@ -168,8 +168,8 @@ def measure_shard(cell: Cell, tools: Instruments, start: int, stop: int) -> Arra
     for number, extractor in enumerate(tools.extractors):
         arrays[f"{FEATURES}{number}"] = extract(extractor, back)
     if tools.classifier is not None:
-        arrays["logits"] = tools.classifier(images)
-        arrays["logits_after"] = tools.classifier(back)
+        arrays["logits"] = tools.classifier.logits(images)
+        arrays["logits_after"] = tools.classifier.logits(back)
     arrays["clamped"] = result.clamped
     if result.indices is not None:
         arrays["indices"] = result.indices

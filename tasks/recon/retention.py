@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ...harness.metrics.classification import RankedScores
 from ...harness.statistics.bootstrap import Sample, bootstrap_means, bootstrap_statistic
 from ...harness.statistics.intervals import Interval
 from ...harness.vocabulary import MACRO, POOLED
+from ..classifier_recipe import ClassifierRecipe
 
 if TYPE_CHECKING:
     from ...harness.datasets.store import ImageStore
@@ -29,23 +30,8 @@ TRAINING_IMAGES = 2700
 PER_LIMIT = 10
 """With --limit N: at most as many times N training images per group."""
 ORIGINALS = "originals"
-RECIPE: Mapping[str, Any] = {
-    "version": 1,
-    "network": "four 3x3 convolutions of stride 2 (16, 32, 64, 64), batch norm, mean and maximum",
-    "side": 128,
-    "resize": "area",
-    "loss": "cross-entropy among the labels of the image's group",
-    "optimiser": "AdamW, one cycle",
-    "rate": 3e-3,
-    "decay": 5e-2,
-    "batch": 64,
-    "steps": 600,
-    "augmentation": "mirrored left to right half of the time, shifted, gain and offset",
-    "shift": 8,
-    "light": 0.1,
-    "seed": 0,
-}
-"""All that the classifier's weights depend on, besides the images."""
+RECIPE = ClassifierRecipe(steps=600)
+"""Of the classifier; among the labels of an image's group."""
 
 NEAR_CHANCE = "classifier near chance"
 """Flag of groups on whose originals the classifier is not better than the commonest answer."""

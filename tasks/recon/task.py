@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...harness.datasets.dataset import Dataset
     from ...harness.record import Definition
     from ...harness.shards import Arrays
+    from ..classifier import Classifier
     from .aggregate import Aggregator
     from .features import Space
     from .measure import Instruments
@@ -96,7 +97,7 @@ class ReconTask:
         for number, space in enumerate(measured_in):
             _add_distances(aggregate, space, originals[number], collected.features(number))
         if tools.classifier is not None:
-            _add_retention(aggregate, tools, collected)
+            _add_retention(aggregate, cell, tools.classifier, collected)
         info = cell.tokenizer.info
         if collected.counts:
             aggregate.codes(collected.counts, collected.positions)
@@ -134,9 +135,9 @@ def _instruments(cell: Cell, asked: Asked, measured_in: list[Space]) -> Instrume
             lpips[name] = Lpips(trunk, path, device=cell.device)
     classifier = None
     if asked.retention:
-        from .classifier import trained_classifier
+        from .classifier import retention_classifier
 
-        classifier = trained_classifier(cell.parts[_TRAIN].store, device=cell.device)
+        classifier = retention_classifier(cell.parts[_TRAIN].store, device=cell.device)
     extractors = [build_extractor(space, device=cell.device) for space in measured_in]
     return Instruments(extractors, lpips, classifier)
 
@@ -160,15 +161,15 @@ def _add_distances(
     add_distances(aggregate, Sets(space, reference, candidate))
 
 
-def _add_retention(aggregate: Aggregator, tools: Instruments, collected: _Collected) -> None:
+def _add_retention(
+    aggregate: Aggregator, cell: Cell, classifier: Classifier, collected: _Collected
+) -> None:
     from .aggregate import found
-    from .retention import NEAR_CHANCE, Answers, near_chance, retention
+    from .retention import NEAR_CHANCE, Answers, classes_of, near_chance, retention
 
-    assert tools.classifier is not None
-    answers = Answers(
-        tools.classifier.classes, collected.column("logits"), collected.column("logits_after")
-    )
-    flags = (f"classifier {tools.classifier.sha256[:16]}",)
+    classes = classes_of(cell.parts[_TRAIN].store.rows)
+    answers = Answers(classes, collected.column("logits"), collected.column("logits_after"))
+    flags = (f"classifier {classifier.sha256[:16]}",)
     values = retention(aggregate.store, answers)
     blind = near_chance(aggregate.store, values)
     for (name, group, setting), value in values.items():

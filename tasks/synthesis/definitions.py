@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.record import Definition
-from . import namer_definition, reference
+from . import reference
 from .generator.sampling import RULE as DRAWING
 from .presets import DEFAULT, Preset, find_preset
 from .trained import read_facts
@@ -61,8 +61,7 @@ def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
         "ms_ssim": "five scales, Gaussian 11x11 sigma 1.5, range 255, per channel",
     }
     define("diversity", shared | pairs)
-    namer = {**namer_definition.DEFINITION, "steps": preset.classifier_steps}
-    define("class_accuracy", shared | {"namer": namer})
+    define("class_accuracy", shared | {"namer": preset.classifier.terms()})
     return made
 
 

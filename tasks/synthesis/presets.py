@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ...harness.documents import load_yaml
 from ...harness.errors import UsageError
 from ...harness.files import hash_value
 from ...harness.registry import unknown
 from ...harness.training.config_terms import read_fields
 from ...harness.training.settings import OptimiserSettings, Precision, TrainingSettings
+from ..classifier_recipe import ClassifierRecipe
 from .generator.sampling import Sampling
 
 DEFAULT = "tiny"
@@ -94,6 +94,11 @@ class Preset:
             log_every=max(1, min(20, steps // 5)),
         )
 
+    @property
+    def classifier(self) -> ClassifierRecipe:
+        """Of the network that names samples."""
+        return ClassifierRecipe(self.classifier_steps, batch=32, side=64)
+
     def training_terms(self) -> dict[str, Any]:
         """What the trained generator depends on, JSON-able."""
         terms = {k: v for k, v in asdict(self).items() if k not in _NOT_OF_TRAINING}
@@ -103,7 +108,7 @@ class Preset:
 @cache
 def presets() -> dict[str, Preset]:
     """All presets that ship with medbench, by name."""
-    raw = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    raw = load_yaml(_FILE)
     return {name: _resolved(name, raw, where=f"preset {name}") for name in raw}
 
 
@@ -119,9 +124,9 @@ def find_preset(reference: str) -> Preset:
             raise unknown("synthesis preset", reference, known, listing=", ".join(known))
         return presets()[reference]
     try:
-        own = yaml.safe_load(Path(reference).read_text(encoding="utf-8"))
-        raw = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        own = load_yaml(Path(reference))
+        raw = load_yaml(_FILE)
+    except (OSError, ValueError) as error:
         message = f"cannot read the synthesis preset {reference}: {error}"
         raise UsageError(message) from error
     return _resolved(reference, {**raw, reference: own}, where=reference)
@@ -141,7 +146,8 @@ def _resolved(name: str, raw: Mapping[str, Any], *, where: str) -> Preset:
 def _merged(name: str, raw: Mapping[str, Any], before: tuple[str, ...]) -> dict[str, Any]:
     own = raw.get(name)
     if not isinstance(own, Mapping) or name in before:
-        message = f"synthesis preset {name!r} must hold terms by name, and extend no circle"
+        route = " -> ".join((*before, name))
+        message = f"synthesis preset {route} must hold terms by name, and extend no circle"
         raise UsageError(message)
     terms = dict(own)
     base = terms.pop("extends", None)

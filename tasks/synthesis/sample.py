@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...harness.metrics.extractors.protocol import Extractor
     from ...harness.shards import Arrays
     from ...harness.task import Cell
-    from .classifier import Namer
+    from ..classifier import Classifier
     from .generator.network import Generator
     from .generator.sampling import Sampling
 
@@ -65,7 +65,7 @@ class Tools:
     generator: Generator
     sampling: Sampling
     extractor: Extractor
-    namer: Namer
+    namer: Classifier
 
 
 @dataclass(frozen=True, slots=True, eq=False)

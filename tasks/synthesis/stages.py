@@ -14,10 +14,10 @@ from ...harness.errors import UsageError
 from ...harness.files import hash_value
 from ...harness.shards import run_shards
 from ...harness.task import Cell, Outcome
+from ..classifier import trained_classifier
 from ..recon.features import Space, build_extractor, extract, original_features
 from . import gallery, measure
 from .classes import check_enough, class_of_rows, find_classes
-from .classifier import trained_namer
 from .diversity import add_diversity
 from .presets import Preset
 from .reference import RealImage, ReferenceClass, choose_reference, read_images, stores_of
@@ -29,7 +29,7 @@ from .trained import TrainingData, check_tokenizer, load_kept, read_facts, train
 
 if TYPE_CHECKING:
     from ...harness.metrics.extractors.protocol import Extractor
-    from .classifier import Namer
+    from ..classifier import Classifier
 
 _UNRANKED = "preset for trying out only: never ranked"
 
@@ -63,7 +63,7 @@ class Stages:
         self._check_reference(reference)
         folder, tokens = self._generator(names, numbers)
         extractor = build_extractor(self.space, device=cell.device)
-        namer = trained_namer(train, numbers, steps=preset.classifier_steps, device=cell.device)
+        namer = trained_classifier(train, numbers, preset.classifier, device=cell.device)
         real = self._real(reference, extractor, namer)
         training = original_features(train, extractor, device=cell.device)
         generator = load_kept(folder, device=cell.device)
@@ -124,7 +124,9 @@ class Stages:
         data = TrainingData(indices, numbers[kept], names, fingerprint)
         return trained_generator(self.key, self.preset, data, device=cell.device), tokens
 
-    def _real(self, reference: list[ReferenceClass], extractor: Extractor, namer: Namer) -> Real:
+    def _real(
+        self, reference: list[ReferenceClass], extractor: Extractor, namer: Classifier
+    ) -> Real:
         """Features and names of the reference and of its reconstructions."""
         images = [image for each in reference for image in each.images]
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...harness.documents import load_json
 from ...harness.errors import MissingPrerequisite, UsageError
-from ...harness.files import hash_value, write_json
+from ...harness.files import canonical_json, hash_value
 from ...harness.locations import cache_root
+from ...harness.sealed import check_seal, is_whole, write_sealed
 from .presets import Preset
 from .tokenizer_key import TokenizerKey
 
@@ -62,8 +62,9 @@ def read_facts(folder: Path) -> GeneratorFacts:
             f"the folder of one that medbench trained; the log of such a run names it."
         )
         raise MissingPrerequisite(message)
+    check_seal(path, "the generator's description")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path)
         return GeneratorFacts(**{**content, "classes": tuple(content["classes"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{path} does not describe a generator ({error!r})"
@@ -131,7 +132,9 @@ def trained_generator(
         data=data.fingerprint,
     )
     folder = cache_root() / "generators" / hash_value([_VERSION, asdict(facts)])[:32]
-    if (folder / WEIGHTS).is_file():
+    if not is_whole(folder / FACTS):
+        write_sealed(folder / FACTS, canonical_json(asdict(facts)).encode())
+    if is_whole(folder / WEIGHTS):
         logger.info("the generator is %s", folder)
         return folder
     _train(folder, facts, preset, data, device)
@@ -143,6 +146,7 @@ def _train(
     folder: Path, facts: GeneratorFacts, preset: Preset, data: TrainingData, device: str
 ) -> None:
     from ...harness.training.checkpoint import export_weights
+    from ...harness.training.kept import train_once
     from ...harness.training.loop import Trainer
     from .generator.config import read_config
     from .generator.load import new_generator
@@ -166,9 +170,8 @@ def _train(
         len(data.indices),
         settings.steps,
     )
-    trainer = Trainer(recipe, settings, folder, config=config, device=device)
-    trainer.resume()
-    weights = recipe.export(trainer.run())
-    write_json(folder / FACTS, asdict(facts))
-    export_weights(folder / WEIGHTS, weights)
-    shutil.rmtree(trainer.checkpoints, ignore_errors=True)
+
+    def build() -> Trainer:
+        return Trainer(recipe, settings, folder, config=config, device=device)
+
+    train_once(folder / WEIGHTS, build, export_weights, what=f"the generator {folder.name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from ...harness.documents import load_json
 from ...harness.errors import MissingPrerequisite, UsageError
 from ...harness.locations import weights_root
 from .presets import LoraTerms, PretrainedLanguage, SmallLanguage
@@ -139,14 +139,16 @@ def load_language(folder: Path, *, dtype: torch.dtype | Literal["auto"] = "auto"
     from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
 
     try:
-        facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        facts = load_json(folder / "config.json")
         config = MistralConfig(**{k: v for k, v in facts.items() if not k.startswith(("mm_", "_"))})
         config._attn_implementation = "sdpa"
         model = MistralForCausalLM.from_pretrained(
             folder, config=config, local_files_only=True, dtype=dtype
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # the libraries raise many kinds for one fact
         message = f"{folder} is no language model that can be read: {error}"
         raise UsageError(message) from error
     if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,8 +14,9 @@ from ...harness import ranks
 from ...harness.errors import UsageError
 from ...harness.exclusive import exclusive
 from ...harness.file_hashes import file_sha256
-from ...harness.files import hash_value, write_json
+from ...harness.files import hash_value
 from ...harness.locations import cache_root
+from ...harness.sealed import is_whole, write_sealed
 from ...harness.task import Cell
 from .image_tokens import image_tokens, scale_of, tokenizer_key
 from .language import (
@@ -212,8 +212,8 @@ def _vocabulary(texts: Sequence[str], size: int) -> Any:
     key = hash_value(["vocabulary-1", size, hash_value(list(texts))])
     path = cache_root() / "vqa" / f"vocabulary-{key[:24]}" / "vocabulary.json"
     with exclusive(f"vqa-{path.parent.name}", "the vocabulary"):
-        if not path.is_file():
+        if not is_whole(path):
             trained = train_vocabulary(texts, size)
-            write_json(path, json.loads(trained.backend_tokenizer.to_str()))
+            write_sealed(path, trained.backend_tokenizer.to_str().encode())
     special = dict(zip(("pad_token", "bos_token", "eos_token"), SPECIAL, strict=True))
     return PreTrainedTokenizerFast(tokenizer_file=str(path), **special)

@@ -8,18 +8,18 @@ records say that the reading is unverified.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ...harness.documents import load_json
 from ...harness.errors import UsageError
-from ...harness.files import write_bytes, write_json
+from ...harness.files import canonical_json, write_bytes
+from ...harness.sealed import check_seal, seal, write_sealed
 from .language import load_language, merged
 from .model import AnsweringModel, Projector, Scale
 from .saved_files import model_files
@@ -72,7 +72,9 @@ def save_model(folder: Path, model: AnsweringModel, facts: ModelFacts) -> None:
     if model.mean is not None and model.deviation is not None:
         tensors |= {"mean": model.mean, "deviation": model.deviation}
     write_bytes(folder / _PROJECTOR, save({k: v.cpu().contiguous() for k, v in tensors.items()}))
-    write_json(folder / FACTS, asdict(facts))
+    for path in model_files(folder):
+        seal(path)
+    write_sealed(folder / FACTS, canonical_json(asdict(facts)).encode())
 
 
 def load_facts(folder: Path) -> ModelFacts:
@@ -86,7 +88,7 @@ def load_facts(folder: Path) -> ModelFacts:
     if not path.is_file():
         return _OF_LLAVA
     try:
-        return ModelFacts(**json.loads(path.read_text(encoding="utf-8")))
+        return ModelFacts(**load_json(path))
     except (OSError, ValueError, TypeError) as error:
         message = f"{path} cannot be read ({error})"
         raise UsageError(message) from error
@@ -96,8 +98,10 @@ def load_model(folder: Path) -> SavedModel:
     """Read a model folder; nothing is downloaded.
 
     Raises:
-        UsageError: files are missing or do not fit each other.
+        UsageError: files are missing, damaged, or do not fit each other.
     """
+    for path in model_files(folder):
+        check_seal(path, "--model")
     facts = load_facts(folder)
     tensors = _projector_tensors(folder, facts)
     try:
@@ -105,7 +109,7 @@ def load_model(folder: Path) -> SavedModel:
         projector = Projector(tensors["0.weight"].shape[1], hidden)
         mean, deviation = tensors.pop("mean", None), tensors.pop("deviation", None)
         projector.load_state_dict({name: value.float() for name, value in tensors.items()})
-    except (KeyError, RuntimeError, ValueError) as error:
+    except (KeyError, RuntimeError, ValueError, AttributeError, TypeError, IndexError) as error:
         message = f"{folder}: no two-layer projector can be read ({error})"
         raise UsageError(message) from error
     scale = Scale(mean, deviation) if mean is not None and deviation is not None else None
@@ -123,7 +127,7 @@ def _projector_tensors(folder: Path, facts: ModelFacts) -> dict[str, Tensor]:
     if facts.verified:
         try:
             return load_file(folder / _PROJECTOR)
-        except (OSError, SafetensorError) as error:
+        except Exception as error:  # a header can claim anything
             message = f"{folder / _PROJECTOR} cannot be read ({error})"
             raise UsageError(message) from error
     found = {}
@@ -137,11 +141,18 @@ def _llava_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """The projector among the weights of a LLaVA folder, whichever file holds it."""
     from safetensors import safe_open
 
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 (it is no mapping)
-                if name.startswith(_LLAVA):
-                    yield name, file.get_tensor(name)
-    for path in sorted(folder.glob("*.bin")):
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        yield from weights.items()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        try:
+            if path.suffix == ".bin":
+                yield from torch.load(
+                    path, map_location="cpu", weights_only=True, mmap=True
+                ).items()
+                continue
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                    if name.startswith(_LLAVA):
+                        yield name, file.get_tensor(name)
+        except Exception as error:  # each library has kinds of its own; code is never run
+            reason = str(error).partition("\n")[0]
+            message = f"{path}: damaged, or holds more than tensors ({reason})"
+            raise UsageError(message) from error

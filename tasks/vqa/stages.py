@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
-from ...harness.exclusive import exclusive
-from ...harness.files import hash_value, write_bytes
+from ...harness.files import hash_value
 from ...harness.locations import cache_root
-from ...harness.training import parallel
+from ...harness.training.checkpoint import write_weights
+from ...harness.training.kept import train_once
 from ...harness.training.loop import Trainer
 from ...harness.training.settings import OptimiserSettings, TrainingSettings
 from .presets import StageTerms
@@ -76,25 +74,13 @@ def train_stage(
         device: torch device.
     """
     folder = key.folder
-    with _alone(folder):
-        if not (folder / _WEIGHTS).exists():
-            settings = settings_of(terms, len(recipe.units), seed=seed)
-            config = {"stage": key.name, **asdict(terms), "key": folder.name}
-            trainer = Trainer(recipe, settings, folder, config=config, device=device)
-            if not trainer.resume():
-                logger.info("%s: %d steps into %s", key.name, settings.steps, folder)
-            weights = recipe.export(trainer.run())
-            if parallel.rank() == 0:
-                tensors = {n: v.detach().cpu().contiguous() for n, v in weights.items()}
-                write_bytes(folder / _WEIGHTS, save(tensors))
-                shutil.rmtree(trainer.checkpoints, ignore_errors=True)
-            parallel.wait_for_all()
-        load_trained(recipe.answering, load_file(folder / _WEIGHTS))
+
+    def build() -> Trainer:
+        settings = settings_of(terms, len(recipe.units), seed=seed)
+        config = {"stage": key.name, **asdict(terms), "key": folder.name}
+        logger.info("%s: %d steps into %s", key.name, settings.steps, folder)
+        return Trainer(recipe, settings, folder, config=config, device=device)
+
+    train_once(folder / _WEIGHTS, build, write_weights, what=f"the stage {folder.name}")
+    load_trained(recipe.answering, load_file(folder / _WEIGHTS))
     recipe.answering.to(device)
-
-
-def _alone(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """One run at a time: others wait, and then find the result; ranks of one run train together."""
-    if parallel.world_size() > 1:
-        return contextlib.nullcontext()
-    return exclusive(f"vqa-{folder.name}", f"the stage {folder.name}")

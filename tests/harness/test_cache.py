@@ -109,6 +109,15 @@ def test_memories_in_one_file_go_with_their_journals(root):
     assert [path.name for path in root.glob("*.sqlite*")] == ["audit-signatures.sqlite"]
 
 
+def test_times_in_the_future_are_as_if_used_just_now(root):
+    add(root / "images" / "future", days=-400)
+    add(root / "features" / "future", days=-400)
+    assert invoke(["cache", "prune", "--older-than", "10", "--yes"]) == 0
+    assert {"images/future", "features/future"} <= left(root)
+    assert invoke(["cache", "prune", "--all", "--yes"]) == 0
+    assert not {"images/future", "features/future"} & left(root)
+
+
 def test_kind_and_age_narrow_down(root):
     add(root / "images" / "young", days=2)
     add(root / "npz" / "young", days=2)

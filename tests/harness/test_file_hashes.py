@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,30 @@ def test_a_damaged_memory_is_done_without(tmp_path, monkeypatch):
     cache_root().mkdir()
     (cache_root() / "file-hashes.sqlite").write_bytes(b"not a database" * 100)
     assert file_sha256(path) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_a_damaged_memory_is_begun_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    cache_root().mkdir()
+    (cache_root() / "file-hashes.sqlite").write_bytes(b"not a database" * 100)
+    for _ in range(2):
+        file_sha256(path)
+    monkeypatch.setattr(file_hashes.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+    file_sha256(path)
+
+
+@pytest.mark.parametrize("column", ["stamp", "sha256", "checksum"])
+def test_a_row_that_was_changed_is_not_believed(tmp_path, monkeypatch, column):
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    digest = file_sha256(path)
+    with sqlite3.connect(cache_root() / "file-hashes.sqlite") as connection:
+        changed = f"update checked_hashes set {column} = replace({column}, '7', '5')"
+        connection.execute(changed)
+    assert file_sha256(path) == digest
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):

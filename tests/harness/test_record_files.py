@@ -41,8 +41,12 @@ HOSTILE = {
     "nan": (lambda d: with_metric(d, value=float("nan")), "finite"),
     "infinite end": (lambda d: with_metric(d, high=float("inf")), "finite"),
     "nan replicate": (lambda d: with_metric(d, replicates=[1.0, float("nan")]), "finite"),
-    "huge replicate": (lambda d: with_metric(d, replicates=[1.0, 1e308]), "implausibly large"),
-    "huge end": (lambda d: with_metric(d, high=1e308), "implausibly large"),
+    "huge replicate": (lambda d: with_metric(d, replicates=[1.0, 1e308]), "less than or equal"),
+    "huge end": (lambda d: with_metric(d, high=1e308), "less than or equal"),
+    "huge value of any range": (
+        lambda d: with_metric(d, name="kid", value=1e308, low=None, high=None),
+        "implausibly large",
+    ),
     "huge value": (lambda d: with_metric(d, value=1e308), "outside 0.0..100.0"),
     "turned interval": (lambda d: with_metric(d, low=30.0, high=20.0), "interval from 30.0"),
     "negative n": (lambda d: with_metric(d, n=-1), "n is -1"),
@@ -100,7 +104,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, good):
     path = write(tmp_path, good)
     with path.open("ab") as file:
         file.truncate(33 << 20)
-    with pytest.raises(UsageError, match="33 MiB; no record is as large"):
+    with pytest.raises(UsageError, match="at most 33,554,432 are read"):
         load_record(path)
 
 

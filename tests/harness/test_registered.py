@@ -102,6 +102,14 @@ def test_a_damaged_entry_is_named(content, root, registration) -> None:
         registered_variants("toy")
 
 
+def test_a_changed_configuration_is_refused(root, registration) -> None:
+    register_variant(ENTRY, "mine", registration)
+    path = root / "toy" / "mine" / "variant.json"
+    path.write_text(path.read_text().replace('"size": 3', '"size": 2'))
+    with pytest.raises(UsageError, match=r"variant\.json cannot be read \(damaged"):
+        registered_variants("toy")
+
+
 @pytest.fixture
 def fresh_registry(monkeypatch):
     """The registry as another process finds it, after each call."""

@@ -82,3 +82,14 @@ def test_other_errors_are_not_taken_for_memory():
 
     with pytest.raises(RuntimeError, match="size mismatch"):
         BatchSize(4, device="cpu").attempt(work)
+
+
+def test_no_flipped_bit_of_a_shard_passes(tmp_path):
+    path = tmp_path / "shard.npz"
+    write_arrays(path, {"a": np.arange(3.0), "b": np.array(["x"])})
+    data = path.read_bytes()
+    for place in range(len(data)):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        assert read_arrays(path) is None, place

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...documents import load_json
 from ...errors import MissingPrerequisite, UsageError
 from ...files import write_json
 from ...weights import load_into, read_state_dict
@@ -115,7 +115,7 @@ def as_teacher(network: nn.Module, words: WordTokenizer) -> ClipTeacher:
 
 def _read_facts(path: Path) -> tuple[MiniatureTerms, WordTokenizer]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path)
         given, words = content["miniature"], content["words"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{path} does not describe a teacher in miniature ({error!r})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...documents import load_json
 from ...entries import HubFile
 from ...errors import MissingPrerequisite, UsageError
 from ...locate import hub_places
@@ -171,7 +171,7 @@ def _load_folder(name: str, folder: Path) -> ClipTeacher:
     import open_clip
 
     try:
-        content = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        content = load_json(folder / _CONFIG)
         sizes = content["model_cfg"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"teacher {name!r}: {folder / _CONFIG} does not describe a model ({error!r})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ....harness.documents import load_json
 from ....harness.errors import UsageError
 from ....harness.weights import load_into, read_state_dict, unwrap
 from .config import GeneratorConfig, read_config
@@ -52,7 +52,7 @@ def load_generator(
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        terms = json.loads(path.read_text(encoding="utf-8"))
+        terms = load_json(path)
     except (OSError, ValueError) as error:
         message = f"cannot read the generator's configuration {path}: {error}"
         raise UsageError(message) from error

@@ -63,6 +63,14 @@ def test_a_killed_run_goes_on_to_the_same_files(tmp_path, curate, volumes, files
     assert files_of(out) == files_of(tmp_path / "whole")
 
 
+def test_a_run_killed_before_its_first_file_had_a_name_goes_on(tmp_path, curate, volumes):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".curation.json.x1.part").write_text("{")
+    curate(volumes, out=out)
+    assert not list(out.glob(".*.part"))
+
+
 def test_what_the_journal_holds_is_not_done_again(tmp_path, curate, volumes, monkeypatch):
     from medbench.harness.curation import parts
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from medbench.harness.datasets import store as module
 from medbench.harness.datasets.folder import build
 from medbench.harness.datasets.store import ingest
 from medbench.harness.errors import UsageError
+from medbench.harness.registry import load_dataset
 
 
 def make(path):
@@ -65,14 +69,72 @@ def test_only_unreadable_images_are_an_error_and_leave_no_cache(image_folder):
         ingest(dataset)
 
 
-def test_a_flipped_bit_in_the_cache_is_found(image_folder):
+def test_a_flipped_bit_in_the_cache_is_found_and_made_good(image_folder):
     store = ingest(make(image_folder))
+    whole = store.read(0, 6)
     damaged = np.load(store.path / "images.npy", mmap_mode="r+")
     damaged[3, 100, 100, 1] ^= 1
     damaged.flush()
     store.read(0, 3)
     with pytest.raises(UsageError, match=r"the image cache is damaged: 'ct/3\.png'"):
         store.read(0, 6)
+    np.testing.assert_array_equal(ingest(make(image_folder)).read(0, 6), whole)
+
+
+@pytest.fixture
+def masked(image_folder, tmp_path):
+    """Two images with masks and labels, as a table."""
+    Image.fromarray(np.eye(200, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+    rows = [f"{image_folder}/ct/{n}.png,ct,ill,{tmp_path}/mask.png" for n in (0, 0)]
+    rows[1] = rows[1].replace("0.png", "1.png").replace(",ill,", ",well,").rpartition(",")[0] + ","
+    (tmp_path / "table.csv").write_text("\n".join(["path,modality,label,mask", *rows]) + "\n")
+    return load_dataset(f"manifest:{tmp_path / 'table.csv'}")
+
+
+@pytest.mark.parametrize("name", ["images.npy", "masks.npy", "rows.jsonl", "manifest.json"])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_every_file_of_an_ingest_folder_is_checked_before_use(masked, name, place):
+    store = ingest(masked)
+    before = (store.read(0, 2), np.array(store.masks), list(store.rows), store.fingerprint)
+    path = store.path / name
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 4
+    path.write_bytes(data)
+    again = ingest(masked)
+    np.testing.assert_array_equal(again.read(0, 2), before[0])
+    np.testing.assert_array_equal(again.masks, before[1])
+    assert (list(again.rows), again.fingerprint) == before[2:]
+    assert not again.masks[1].any()
+
+
+def test_what_a_killed_ingest_began_is_removed(image_folder):
+    path = ingest(make(image_folder)).path
+    left = path.with_name(f".{path.name}.abc")
+    path.rename(left)
+    assert ingest(make(image_folder)).path == path
+    assert not left.exists()
+
+
+def test_a_full_disk_is_an_error_and_no_crash(image_folder, tmp_path):
+    """Mapped files would end the process with SIGBUS; a limit on the size of files shows it."""
+    script = (
+        "import resource, signal, sys\n"
+        "from medbench.harness.datasets.store import ingest\n"
+        "from medbench.harness.registry import load_dataset\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "ingest(load_dataset(sys.argv[1]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, f"folder:{image_folder}"],
+        env=os.environ | {"MEDBENCH_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "cannot write the image cache" in done.stderr
+    assert done.returncode == 1
+    assert not list((tmp_path / "cache" / "images").iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_named(image_folder, tmp_path, monkeypatch):

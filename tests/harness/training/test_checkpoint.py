@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from medbench.harness.errors import UsageError
 from medbench.harness.training import checkpoint as module
 from medbench.harness.training.checkpoint import (
     Checkpoint,
+    DamagedCheckpoint,
     export_weights,
     load_latest,
     save_checkpoint,
@@ -35,7 +37,7 @@ def test_what_is_saved_is_loaded_and_only_the_latest_is_kept(tmp_path) -> None:
     assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-0000009"]
 
 
-@pytest.mark.parametrize("part", range(5))
+@pytest.mark.parametrize("part", range(7))
 def test_a_kill_between_any_two_parts_leaves_the_checkpoint_before(
     tmp_path, monkeypatch, part
 ) -> None:
@@ -52,7 +54,7 @@ def test_a_kill_between_any_two_parts_leaves_the_checkpoint_before(
 
         return write
 
-    for name in ("write_bytes", "write_json", "atomic_writer"):
+    for name in ("write_sealed", "seal", "write_json", "atomic_writer"):
         monkeypatch.setattr(module, name, stopping(getattr(module, name)))
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path, make(9))
@@ -66,6 +68,26 @@ def test_a_damaged_part_is_named(tmp_path, name) -> None:
     place = save_checkpoint(tmp_path, make(5))
     (place / name).write_bytes(b"not this")
     with pytest.raises(UsageError, match=name):
+        load_latest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "average.safetensors", "state.pt", "config.json"]
+)
+def test_a_flipped_bit_in_any_part_is_found(tmp_path, name) -> None:
+    path = save_checkpoint(tmp_path, make(5)) / name
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedCheckpoint, match=re.escape(name)):
+        load_latest(tmp_path)
+
+
+def test_another_step_in_the_pointer_is_found(tmp_path) -> None:
+    save_checkpoint(tmp_path, make(5))
+    path = tmp_path / "latest.json"
+    path.write_text(path.read_text().replace('"step": 5', '"step": 4'))
+    with pytest.raises(DamagedCheckpoint, match=r"latest\.json"):
         load_latest(tmp_path)
 
 

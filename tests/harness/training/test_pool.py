@@ -78,12 +78,24 @@ def test_pools_that_cannot_be_are_refused(changes, message) -> None:
         ("rows.json", b"["),
     ],
 )
-def test_damaged_files_are_refused(tmp_path, name, content) -> None:
+def test_damaged_files_are_painted_again(tmp_path, name, content) -> None:
     spec = PoolSpec("textures", 1, size=16)
-    path = open_pool(spec, tmp_path).folder / name
+    pool = open_pool(spec, tmp_path)
+    images, rows = np.array(pool.images), pool.rows
+    path = pool.folder / name
     if isinstance(content, np.ndarray):
         np.save(path, content)
     else:
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    with pytest.raises(UsageError, match=f"{name} is not what was painted .* Delete"):
-        open_pool(spec, tmp_path)
+    again = open_pool(spec, tmp_path)
+    np.testing.assert_array_equal(again.images, images)
+    assert again.rows == rows
+
+
+def test_one_flipped_bit_is_enough_to_paint_again(tmp_path) -> None:
+    spec = PoolSpec("textures", 1, size=16)
+    pool = open_pool(spec, tmp_path)
+    images = np.array(pool.images)
+    path = pool.folder / "images.npy"
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+    np.testing.assert_array_equal(open_pool(spec, tmp_path).images, images)

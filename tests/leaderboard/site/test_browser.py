@@ -58,6 +58,7 @@ def open_page(chromium, site):
             accept_downloads=True,
             reduced_motion="reduce",
         )
+        context.set_default_timeout(120_000)  # a busy machine is no fault of a page
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(f"console: {message.text}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medbench.harness.errors import UsageError
+from medbench.tasks import classifier
 from medbench.tasks.recon import classifier as training
-from medbench.tasks.recon.classifier import trained_classifier
+from medbench.tasks.recon.classifier import retention_classifier
 from medbench.tasks.recon.retention import (
     ORIGINALS,
+    RECIPE,
     Answers,
     classes_of,
     near_chance,
@@ -137,34 +140,36 @@ def striped(tmp_path_factory):
     return store
 
 
+def short(monkeypatch, **terms):
+    monkeypatch.setattr(training, "RECIPE", replace(RECIPE, side=32, **terms))
+
+
 def test_the_classifier_learns_is_cached_and_is_the_same_again(striped, monkeypatch, tmp_path):
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(
-        training, "RECIPE", {**training.RECIPE, "steps": 12, "batch": 8, "side": 32}
-    )
-    first = trained_classifier(striped, device="cpu")
-    answers = first(striped.images).argmax(axis=1)
+    short(monkeypatch, steps=12, batch=8)
+    first = retention_classifier(striped, device="cpu")
+    answers = first.name(striped.images)
     assert (answers == np.arange(24) % 2).mean() > 0.9
-    monkeypatch.setattr(training, "_train", None)  # a second training would fail
-    again = trained_classifier(striped, device="cpu")
+    monkeypatch.setattr(classifier, "_train", None)  # a second training would fail
+    again = retention_classifier(striped, device="cpu")
     assert again.sha256 == first.sha256
-    np.testing.assert_array_equal(again(striped.images), first(striped.images))
+    np.testing.assert_array_equal(again.logits(striped.images), first.logits(striped.images))
 
 
 def test_another_training_part_or_recipe_is_another_classifier(striped, monkeypatch, tmp_path):
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(training, "RECIPE", {**training.RECIPE, "steps": 1, "batch": 2, "side": 32})
-    trained_classifier(striped, device="cpu")
+    short(monkeypatch, steps=1, batch=2)
+    retention_classifier(striped, device="cpu")
     striped.fingerprint = "other"
-    trained_classifier(striped, device="cpu")
-    monkeypatch.setattr(training, "RECIPE", {**training.RECIPE, "steps": 2})
-    trained_classifier(striped, device="cpu")
+    retention_classifier(striped, device="cpu")
+    short(monkeypatch, steps=2, batch=2)
+    retention_classifier(striped, device="cpu")
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3
 
 
 @pytest.mark.slow
 def test_retention_runs_from_the_command_to_the_record(measure, monkeypatch):
-    monkeypatch.setattr(training, "RECIPE", {**training.RECIPE, "steps": 2, "batch": 8, "side": 32})
+    short(monkeypatch, steps=2, batch=8)
     record = measure("down16", dataset="medsynth", limit=2, options={"retention": "yes"})
     flips = record.metric("label_flip_rate", "macro")
     assert 0 <= flips.value <= 1

@@ -46,7 +46,7 @@ def test_a_file_extends_a_preset_and_is_known_by_its_terms(tmp_path):
         ("extends: tiny\nsamples: 1\n", "at least 2 samples"),
         ("extends: tiny\nepochs: 3\n", "either `epochs` or `steps`"),
         ("extends: tiny\nsteps: 5\n", "warm-up"),
-        ("extends: nothing\n", "'nothing' must hold terms"),
+        ("extends: nothing\n", "nothing must hold terms"),
     ],
 )
 def test_wrong_presets_are_refused(tmp_path, text, words):

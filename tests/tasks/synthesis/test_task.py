@@ -84,6 +84,7 @@ def test_generator_of_another_tokenizer_is_refused(synthesise, own_cache, tmp_pa
     facts = json.loads((other / "generator.json").read_text())
     facts["tokenizer"]["name"] = "another"
     (other / "generator.json").write_text(json.dumps(facts))
+    (other / "generator.json.sha256").unlink()  # the change was meant
     with pytest.raises(UsageError, match="codes of another tokenizer .*name: another there"):
         synthesise(TOY, output="refused", generator=other)
     facts["tokenizer"] = json.loads((_generator_folder() / "generator.json").read_text())[

@@ -219,6 +219,9 @@ def test_models_that_do_not_fit_are_refused(vocabulary, tmp_path):
     from safetensors.torch import save_file
 
     save_file(other.state_dict(), tmp_path / "projector.safetensors")
+    with pytest.raises(UsageError, match=r"projector\.safetensors: damaged"):
+        load_model(tmp_path)
+    (tmp_path / "projector.safetensors.sha256").unlink()
     with pytest.raises(UsageError, match="24 numbers a token, and the language model reads 32"):
         load_model(tmp_path)
     (tmp_path / "projector.safetensors").write_bytes(b"cut off")
