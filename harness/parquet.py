@@ -113,8 +113,10 @@ def _unpacked_bytes(column: pa.Array) -> int:
 
     if not pa.types.is_dictionary(column.type):
         return column.nbytes
-    lengths = pc.binary_length(column.dictionary.cast(pa.large_binary()))
-    return 8 * len(column) + (pc.sum(lengths.take(column.indices)).as_py() or 0)
+    texts = column.dictionary.cast(pa.large_binary())
+    lengths = pc.call_function("binary_length", [texts])
+    total = pc.call_function("sum", [lengths.take(column.indices)])
+    return 8 * len(column) + (total.as_py() or 0)
 
 
 def _plain(column: pa.Array) -> pa.Array:

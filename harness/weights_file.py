@@ -17,16 +17,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .documents import load_json
 from .errors import UsageError
 from .sealed import check_seal
-
-_INDEX_FILES = (
-    "model.safetensors.index.json",
-    "diffusion_pytorch_model.safetensors.index.json",
-    "pytorch_model.bin.index.json",
-)
-"""What the hub's libraries call the index of a sharded checkpoint."""
+from .weights_shards import index_of, is_index, shard_of_tensors
 
 _TRAINERS = re.compile(
     r"(pytorch_lightning|lightning|lightning_fabric|omegaconf|ml_collections|yacs|addict"
@@ -34,12 +27,10 @@ _TRAINERS = re.compile(
 )
 """Modules whose objects trainers leave beside the weights; none of their code is wanted or run."""
 
-_SHOWN = 5
 
 _MOST_INFLATION = 4
 """Of archives above `_LARGE`: torch stores tensors as they are, and only a bomb unpacks to more."""
 _LARGE_BYTES = 64 << 20
-_LONGEST_NAME = 255
 
 
 class _Inert:
@@ -64,9 +55,9 @@ def read_content(path: Path) -> Any:
             that would run code (which is refused unread).
     """
     if path.is_dir():
-        path = _index_of(path)
+        path = index_of(path)
     _check_head(path)
-    if path.name.endswith(".index.json"):
+    if is_index(path):
         return _read_shards(path)
     return _read_file(path)
 
@@ -100,28 +91,9 @@ def _check_head(path: Path) -> None:
         raise UsageError(message)
 
 
-def _index_of(folder: Path) -> Path:
-    for name in _INDEX_FILES:
-        if (folder / name).is_file():
-            return folder / name
-    message = (
-        f"weights {folder}: the file is a folder, and no index of a sharded checkpoint lies in it "
-        f"({', '.join(_INDEX_FILES)}). Pass the path of a checkpoint file."
-    )
-    raise UsageError(message)
-
-
 def _read_shards(index: Path) -> dict[str, Tensor]:
     """All tensors that an index names, each from the shard that it names."""
-    shard_of = _shard_of(index)
-    absent = sorted({name for name in shard_of.values() if not (index.parent / name).is_file()})
-    if absent:
-        more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
-        message = (
-            f"weights {index}: shards are missing: {', '.join(absent[:_SHOWN])}{more}. "
-            "Copy them beside the index."
-        )
-        raise UsageError(message)
+    shard_of = shard_of_tensors(index)
     tensors: dict[str, Tensor] = {}
     for name in dict.fromkeys(shard_of.values()):
         shard = index.parent / name
@@ -134,22 +106,6 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
             raise UsageError(message)
         tensors.update((key, content[key]) for key in wanted)
     return tensors
-
-
-def _shard_of(index: Path) -> dict[str, str]:
-    """File name of the shard by tensor; plain names only, so that no path leaves the folder."""
-    try:
-        shard_of = load_json(index)["weight_map"]
-        named = [(str(key), str(name)) for key, name in shard_of.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"weights {index}: not the index of a sharded checkpoint ({error})"
-        raise UsageError(message) from error
-    for _, name in named:
-        plain = Path(name).name == name and "\\" not in name and "\0" not in name
-        if not plain or len(name.encode(errors="replace")) > _LONGEST_NAME:
-            message = f"weights {index}: the shard {name!r} is not a file beside the index"
-            raise UsageError(message)
-    return dict(named)
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:

@@ -16,6 +16,7 @@ from .errors import UsageError
 from .file_hashes import file_sha256
 from .files import write_json
 from .locations import weights_root
+from .weights_shards import weights_sha256
 
 _LOG = logging.getLogger(__name__)
 _FILE = "weights.lock.json"
@@ -75,11 +76,15 @@ def record_conversion(source: HubFile, original: Path, converted: Path) -> None:
 
 
 def original_sha256(path: Path) -> str:
-    """SHA-256 of a weights file, or of the published file that it was converted from.
+    """SHA-256 of weights, or of the published file that they were converted from.
 
-    A conversion changes the file and not the weights, so records keep the published hash.
+    A conversion changes the file and not the weights, so records keep the published hash. Weights
+    in several files have the hash of all of them.
+
+    Raises:
+        UsageError: a folder without an index, an index that is none, or missing shards.
     """
-    found = file_sha256(path)
+    found = weights_sha256(path)
     for entry in _read().values():
         if entry.converted_sha256 == found:
             return entry.sha256

@@ -16,6 +16,7 @@ from torch import nn
 
 from medbench.harness.errors import UsageError
 from medbench.harness.weights import load_into, read_state_dict, unwrap
+from medbench.harness.weights_lock import original_sha256
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
 
@@ -251,6 +252,17 @@ def test_a_sharded_checkpoint_is_read_whole_by_folder_or_index(sharded):
         found = read_state_dict(path)
         assert found.keys() == STATE.keys()
         assert all(torch.equal(found[key], STATE[key]) for key in STATE)
+
+
+def test_the_hash_of_a_sharded_checkpoint_is_that_of_all_its_files(sharded):
+    before = original_sha256(sharded)
+    assert original_sha256(sharded.parent) == before
+    shard = next(sharded.parent.glob("model-00002*"))
+    shard.write_bytes(shard.read_bytes() + b" ")
+    assert original_sha256(sharded) != before
+    shard.unlink()
+    with pytest.raises(UsageError, match="shards are missing: model-00002"):
+        original_sha256(sharded)
 
 
 def test_a_missing_shard_is_named(sharded):

@@ -261,7 +261,7 @@ def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path, given, shuff
     subprocess.run(
         [*launch, str(script), str(Path(__file__)), str(out), str(shuffled)],
         check=True,
-        timeout=120,
+        timeout=300,
     )
     found = load_file(out)
     head: Any = alignment.text_projection
