@@ -197,7 +197,20 @@ class _Entry:
             raise UsageError(message)
 
     def finish(self) -> None:
-        """Shards to one array; the facts are written last."""
+        """Shards to one array.
+
+        Where a file system has no locks, another process may have finished the same entry and
+        taken the shards away: then that is the result.
+        """
+        try:
+            self._join_shards()
+        except UsageError as error:
+            if isinstance(error.__cause__, OSError) or not self.usable():
+                raise
+        shutil.rmtree(self.folder / "shards", ignore_errors=True)
+
+    def _join_shards(self) -> None:
+        """Write the array, and the facts last."""
         digest, seconds, shape, dtype = hashlib.sha256(), 0.0, [0], ""
         with atomic_writer(self._path) as file:
             for start in range(0, self._wanted.count, SHARD_IMAGES):
@@ -216,7 +229,6 @@ class _Entry:
                 seconds += float(arrays["seconds"])
         found = {"shape": shape, "dtype": dtype, "sha256": digest.hexdigest(), "seconds": seconds}
         write_json(self.folder / "facts.json", self._facts | found)
-        shutil.rmtree(self.folder / "shards", ignore_errors=True)
 
     def open(self, *, fresh: bool) -> Kept:
         """The finished array."""
