@@ -116,13 +116,14 @@ class CellJob:
 
     def result(self) -> CellResult:
         """Answer from the record, or measure and write it."""
-        known = self._known()
+        # Asked by one rank for all: a record that another process ends just now would part them.
+        known = ranks.first(self._known)
         if known is not None:
             return CellResult(
                 self.choice.full_name, self.task.name, record=known, path=self.path, cached=True
             )
         with self._alone():
-            known = self._known()  # of another process, for which this one waited
+            known = ranks.first(self._known)  # of another process, for which this one waited
             record = known or ranks.together(self._measure)
             if known is None and ranks.own() == 0:
                 self._keep(record)

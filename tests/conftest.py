@@ -20,6 +20,16 @@ from torch import Tensor
 from medbench.testing import weights_of_case
 
 GOLDEN = Path(__file__).parent / "golden"
+CASES = {
+    "meditok": "meditok",
+    "unitok": "unitok",
+    "tokenflow": "tokenflow",
+    "emu3-vq": "emu3vq",
+    "vqgan": "vqgan",
+    "medvae": "medvae_1c",
+    "pumit": "pumit",
+}
+"""Each tokenizer and its small reference case."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,13 +85,20 @@ def _read(name: str) -> Golden:
     return Golden(config, weights_of_case(spec), load_file(GOLDEN / f"{name}.io.safetensors"))
 
 
+@pytest.fixture(params=CASES)
+def published(request) -> str:
+    """The name of each tokenizer that has a published network, one after the other."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], Golden]:
+    """The golden case of that name, or the small reference case of a tokenizer."""
     cache: dict[str, Golden] = {}
 
     def read(name: str) -> Golden:
         if name not in cache:
-            cache[name] = _read(name)
+            cache[name] = _read(CASES.get(name, name))
         return cache[name]
 
     return read

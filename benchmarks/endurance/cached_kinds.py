@@ -171,7 +171,9 @@ def _classified(root: Path, data: Path) -> str:
 def _generator(root: Path, data: Path) -> str:
     del root, data
     key = TokenizerKey("toy@1", None, None, 1, 16, 4, "raster")
-    preset = dataclasses.replace(find_preset("smoke"), steps=1)
+    smoke = find_preset("smoke")
+    at_once = dataclasses.replace(smoke.optimiser, warmup_steps=0)
+    preset = dataclasses.replace(smoke, steps=1, optimiser=at_once)
     codes = np.arange(32, dtype=np.uint8).reshape(8, 1, 4) % 16
     found = TrainingData(codes, np.arange(8) % 2, ("a", "b"), "none")
     folder = trained_generator(key, preset, found, device="cpu")

@@ -15,16 +15,6 @@ from medbench.harness.errors import MedbenchError
 from medbench.harness.weights import read_state_dict
 from medbench.harness.weights_convert import convert
 
-GOLDEN = {
-    "meditok": "meditok",
-    "unitok": "unitok",
-    "tokenflow": "tokenflow",
-    "emu3-vq": "emu3vq",
-    "vqgan": "vqgan",
-    "medvae": "medvae_1c",
-    "pumit": "pumit",
-}
-
 
 def header(entries, *, length=None, body=bytes(64)):
     text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
@@ -160,11 +150,10 @@ shapes = st.lists(st.integers(0, 5), max_size=4)
 tensors = st.builds(lambda shape, kind: torch.zeros(shape, dtype=kind), shapes, kinds)
 
 
-@pytest.mark.parametrize("name", GOLDEN)
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(extra=st.dictionaries(keys, tensors, max_size=4), data=st.data())
-def test_maps_of_any_names_shapes_and_kinds(golden, attempt, name, extra, data):
-    example = golden(GOLDEN[name])
+def test_maps_of_any_names_shapes_and_kinds(golden, attempt, published, extra, data):
+    example = golden(published)
     state = dict(example.weights)
     if data.draw(st.booleans()):
         for key in data.draw(st.lists(st.sampled_from(sorted(state)), max_size=3, unique=True)):
@@ -175,7 +164,7 @@ def test_maps_of_any_names_shapes_and_kinds(golden, attempt, name, extra, data):
     state |= extra
     for whole in (state, extra):
         attempt(
-            lambda w=whole: medbench.load_tokenizer(name, config=example.config, weights=w),
+            lambda w=whole: medbench.load_tokenizer(published, config=example.config, weights=w),
             names="",
             refused=False,
         )

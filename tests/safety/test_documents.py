@@ -241,18 +241,19 @@ def test_a_pipe_in_place_of_a_document_does_not_hang(tmp_path, attempt, command)
     results = tmp_path / "recon" / "medsynth" / "a@b"
     results.mkdir(parents=True)
     os.mkfifo(results / "00000001.json")
-    for words in (
-        ["sweep", pipe],
-        ["train", pipe, "--output", tmp_path / "out"],
-        ["gate", "--baseline", results, "--results", results, "--policy", pipe],
-        ["leaderboard", "--results", tmp_path, "--output", tmp_path / "BOARD.md"],
-        ["submit", "check", tmp_path],
-        ["recheck", results / "00000001.json"],
-        ["score", "vqa", "--gold", pipe, "--answers", pipe],
-        ["run", "--tokenizer", "meditok", "--weights", pipe, "--task", "recon"],
-        ["run", "--tokenizer", "meditok", "--config", pipe, "--task", "recon"],
+    record = results / "00000001.json"
+    for named, words in (
+        (pipe, ["sweep", pipe]),
+        (pipe, ["train", pipe, "--output", tmp_path / "out"]),
+        (pipe, ["gate", "--baseline", results, "--results", results, "--policy", pipe]),
+        (record.name, ["leaderboard", "--results", tmp_path, "--output", tmp_path / "BOARD.md"]),
+        (record.name, ["submit", "check", tmp_path]),
+        (record.name, ["recheck", record]),
+        (pipe, ["score", "vqa", "--gold", pipe, "--answers", pipe]),
+        (pipe, ["run", "--tokenizer", "meditok", "--weights", pipe, "--task", "recon"]),
+        (pipe, ["run", "--tokenizer", "meditok", "--config", pipe, "--task", "recon"]),
     ):
-        attempt(lambda w=words: command(*w), names="")
+        attempt(lambda w=words: command(*w), names=named)
 
 
 def test_a_configuration_of_a_network_that_no_machine_holds(tmp_path, attempt):
