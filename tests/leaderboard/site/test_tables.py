@@ -235,3 +235,16 @@ def test_mean_ranks_are_given_only_to_rows_on_every_board(tmp_path, record_data,
     assert re.findall(r"\d\.\d\d", line["b"])[:2] == ["2.00", "2.00"]
     assert "missing: other" in line["c"]
     assert "overlap declared" in line["a"]
+
+
+def test_a_record_without_values_says_so_instead_of_an_empty_table(tmp_path, record_data, store):
+    results = tmp_path / "results"
+    store(results, record_data("alpha"))
+    codec = record_data("jpeg", kind="codec", status="not-applicable", metrics=[], definitions={})
+    store(results, codec | {"status_reason": "a codec has no latents"})
+    build_site(results, tmp_path / "site")
+    texts = [page.read_text() for page in (tmp_path / "site" / "run").rglob("*.html")]
+    (empty,) = (text for text in texts if "This record holds no values." in text)
+    assert "a codec has no latents" in empty
+    assert '<table class="plain values">' not in empty
+    assert sum('<table class="plain values">' in text for text in texts) == 1
