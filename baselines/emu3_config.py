@@ -12,7 +12,7 @@ from typing import Any
 from ..harness.errors import UsageError
 from ..harness.protocol import code_bits
 from ..tokenizers.meditok_config import refuse_unknown
-from .taming_config import TrunkSizes, require_count
+from .taming_config import NORM_GROUPS, TrunkSizes, require_count
 
 OFFICIAL_CONFIG: dict[str, Any] = {
     "codebook_size": 32768,
@@ -79,7 +79,7 @@ class Emu3Config:
         if not isinstance(terms, Mapping):
             message = f"a configuration must be a mapping of terms, not {terms!r}"
             raise UsageError(message)
-        refuse_unknown(terms, set(OFFICIAL_CONFIG) | _HUB_TERMS)
+        refuse_unknown(terms, {*OFFICIAL_CONFIG, "norm_groups"} | _HUB_TERMS)
         values = {name: terms.get(name, value) for name, value in OFFICIAL_CONFIG.items()}
         if values["double_z"] is not False:
             message = f"double_z must be false: the codes have no variance ({values['double_z']!r})"
@@ -101,6 +101,7 @@ class Emu3Config:
             encoder_attention=levels,
             decoder_attention=levels,
             dropout=values["dropout"],
+            norm_groups=terms.get("norm_groups", NORM_GROUPS),
         )
         return cls(trunk, values["codebook_size"], values["temporal_downsample_factor"])
 

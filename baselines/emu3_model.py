@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .emu3_config import Emu3Config
-from .taming_blocks import Decoder, Encoder
+from .taming_blocks import Decoder, Encoder, group_norm
+from .taming_config import TrunkSizes
 from .taming_quantizer import VectorQuantizer
 
 _PAST_FRAMES = 2
@@ -92,12 +93,13 @@ class SpatialNorm(nn.Module):
 
     Args:
         channels: of the features.
-        condition_channels: of the quantised map.
+        sizes: groups, and channels of the quantised map.
     """
 
-    def __init__(self, channels: int, condition_channels: int) -> None:
+    def __init__(self, channels: int, sizes: TrunkSizes) -> None:
         super().__init__()
-        self.norm_layer = nn.GroupNorm(32, channels, eps=1e-6)
+        condition_channels = sizes.z_channels
+        self.norm_layer = group_norm(sizes.norm_groups)(channels)
         self.conv_y = nn.Conv2d(condition_channels, channels, 1)
         self.conv_b = nn.Conv2d(condition_channels, channels, 1)
 
@@ -139,7 +141,7 @@ class ClipDecoder(Decoder):
 
     def __init__(self, config: Emu3Config) -> None:
         width = config.trunk.z_channels
-        super().__init__(config.trunk, norm=partial(SpatialNorm, condition_channels=width))
+        super().__init__(config.trunk, norm=partial(SpatialNorm, sizes=config.trunk))
         self.time_res_stack = _time_blocks(config)
         self.time_conv = nn.Sequential(*(DoubleTime(width) for _ in range(config.halvings)))
 

@@ -10,6 +10,7 @@ one is given: that is how a decoder whose norms look at the quantised map is bui
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -24,9 +25,9 @@ NormFactory = Callable[[int], nn.Module]
 """Makes the normalisation of so many channels."""
 
 
-def group_norm(channels: int) -> nn.Module:
-    """The family's normalisation: 32 groups, epsilon 1e-6."""
-    return nn.GroupNorm(32, channels, eps=1e-6)
+def group_norm(groups: int) -> NormFactory:
+    """The family's normalisation: epsilon 1e-6."""
+    return partial(nn.GroupNorm, groups, eps=1e-6)
 
 
 def _normalise(norm: nn.Module, x: Tensor, condition: Tensor | None) -> Tensor:
@@ -41,7 +42,7 @@ class ResnetBlock(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        norm: NormFactory = group_norm,
+        norm: NormFactory,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class ResnetBlock(nn.Module):
 class AttnBlock(nn.Module):
     """Self-attention over all positions with a single head of the full width; plus the input."""
 
-    def __init__(self, channels: int, *, norm: NormFactory = group_norm) -> None:
+    def __init__(self, channels: int, *, norm: NormFactory) -> None:
         super().__init__()
         self.norm = norm(channels)
         self.q = nn.Conv2d(channels, channels, 1)
@@ -147,11 +148,11 @@ class Encoder(nn.Module):
 
     Args:
         sizes: widths, depths and the levels that have attention.
-        norm: makes each normalisation.
     """
 
-    def __init__(self, sizes: TrunkSizes, *, norm: NormFactory = group_norm) -> None:
+    def __init__(self, sizes: TrunkSizes) -> None:
         super().__init__()
+        norm = group_norm(sizes.norm_groups)
         self.conv_in = nn.Conv2d(sizes.in_channels, sizes.ch, 3, padding=1)
         self.down = nn.ModuleList()
         before, last = sizes.ch, len(sizes.widths) - 1
@@ -184,11 +185,12 @@ class Decoder(nn.Module):
 
     Args:
         sizes: widths, depths and the levels that have attention.
-        norm: makes each normalisation.
+        norm: makes each normalisation; None: the encoder's.
     """
 
-    def __init__(self, sizes: TrunkSizes, *, norm: NormFactory = group_norm) -> None:
+    def __init__(self, sizes: TrunkSizes, *, norm: NormFactory | None = None) -> None:
         super().__init__()
+        norm = norm or group_norm(sizes.norm_groups)
         before = sizes.widths[-1]
         self.conv_in = nn.Conv2d(sizes.z_channels, before, 3, padding=1)
         self.mid = _Mid(before, norm=norm, dropout=sizes.dropout)

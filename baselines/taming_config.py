@@ -20,7 +20,8 @@ BENCHMARK_SIDE = 256
 BITS_PER_LATENT_VALUE = 16
 """What a continuous latent is charged, as if stored in half precision."""
 
-_NORM_GROUPS = 32
+NORM_GROUPS = 32
+"""Of every group norm of the published networks."""
 _MOST_LEVELS = 9
 _TERMS = frozenset(
     {
@@ -34,6 +35,7 @@ _TERMS = frozenset(
         "z_channels",
         "double_z",
         "dropout",
+        "norm_groups",
     }
 )
 _ONLY: dict[str, Any] = {
@@ -70,10 +72,20 @@ class TrunkSizes:
     decoder_attention: frozenset[int] = frozenset()
     dropout: float = 0.0
     """In training."""
+    norm_groups: int = NORM_GROUPS
+    """Groups of every group norm. Not one of upstream's terms: narrow networks need fewer, because
+    a group of one channel loses that channel's mean, and with it brightness and colour."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no network can have."""
-        for name in ("in_channels", "out_channels", "z_channels", "ch", "num_res_blocks"):
+        for name in (
+            "in_channels",
+            "out_channels",
+            "z_channels",
+            "ch",
+            "num_res_blocks",
+            "norm_groups",
+        ):
             require_count(name, getattr(self, name))
         if not 1 <= len(self.ch_mult) <= _MOST_LEVELS or not all(map(_counts, self.ch_mult)):
             message = (
@@ -82,10 +94,10 @@ class TrunkSizes:
             )
             raise UsageError(message)
         for width in (self.ch, *self.widths):
-            if width % _NORM_GROUPS:
+            if width % self.norm_groups:
                 message = (
                     f"every width (ch, and ch times each of ch_mult) must be a multiple of "
-                    f"{_NORM_GROUPS}, the groups of the normalisation: got {width}"
+                    f"{self.norm_groups}, the groups of the normalisation: got {width}"
                 )
                 raise UsageError(message)
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
@@ -121,7 +133,7 @@ class TrunkSizes:
             message = f"'ddconfig' must hold the sizes of encoder and decoder, not {terms!r}"
             raise UsageError(message)
         refuse_unknown(terms, _TERMS | set(_ONLY))
-        needed = _TERMS - {"dropout", "double_z", "in_channels", "out_ch"}
+        needed = _TERMS - {"dropout", "double_z", "in_channels", "out_ch", "norm_groups"}
         if absent := sorted(needed - set(terms)):
             message = f"'ddconfig' lacks {', '.join(absent)}"
             raise UsageError(message)
@@ -146,6 +158,7 @@ class TrunkSizes:
             encoder_attention=frozenset(i for i, side in going_down.items() if side in wanted),
             decoder_attention=frozenset(i for i, side in going_up.items() if side in wanted),
             dropout=terms.get("dropout", 0.0),
+            norm_groups=terms.get("norm_groups", NORM_GROUPS),
         )
 
 

@@ -15,12 +15,10 @@ from typing import Any
 from ..harness.errors import UsageError
 from ..harness.protocol import code_bits
 from ..tokenizers.meditok_config import refuse_unknown
+from .taming_config import NORM_GROUPS
 
 PATCH = 16
 """Pixels per latent cell along one side, of both encoders."""
-
-NORM_GROUPS = 32
-"""Groups of each group norm: widths are multiples of it."""
 
 _LEVELS = 5
 """Resolutions of the pixel networks: they halve four times, to one cell per patch."""
@@ -59,6 +57,8 @@ class TokenFlowSizes:
     """Transformer blocks of the semantic decoder."""
     clip_layers: int = 12
     clip_heads: int = 12
+    norm_groups: int = NORM_GROUPS
+    """Groups of every group norm of the pixel networks; widths are multiples of it."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no network can have."""
@@ -123,14 +123,24 @@ class TokenFlowConfig:
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 message = f"{name} must be a number that is not negative, not {value!r}"
                 raise UsageError(message)
-        _require_widths("encoder_ch_mult", self.encoder_ch_mult, self.sizes.ch)
-        _require_widths("decoder_ch_mult", self.decoder_ch_mult, self.decoder_ch)
+        self._require_widths("encoder_ch_mult", self.sizes.ch)
+        self._require_widths("decoder_ch_mult", self.decoder_ch)
         table = self.sizes.img // PATCH
         if not self.infer_interpolate and self.grid != table:
             message = (
                 f"without infer_interpolate the last scale ({self.grid}) must be that of the "
                 f"position tables ({self.sizes.img} / {PATCH} = {table})"
             )
+            raise UsageError(message)
+
+    def _require_widths(self, name: str, base: int) -> None:
+        multiples, groups = getattr(self, name), self.sizes.norm_groups
+        _require_counts(name, multiples)
+        if len(multiples) != _LEVELS:
+            message = f"{name} must have {_LEVELS} levels (to 1/{PATCH} of the side): {multiples}"
+            raise UsageError(message)
+        if any(base * multiple % groups for multiple in multiples):
+            message = f"{name} {list(multiples)} times {base} must be multiples of {groups}"
             raise UsageError(message)
 
     @property
@@ -196,16 +206,6 @@ class TokenFlowConfig:
                 raise UsageError(message)
         values: dict[str, Any] = {name: _tuple(args[name]) for name in own if name in args}
         return cls(sizes=_sizes(terms.get("sizes", {})), **values)
-
-
-def _require_widths(name: str, multiples: Any, base: int) -> None:
-    _require_counts(name, multiples)
-    if len(multiples) != _LEVELS:
-        message = f"{name} must have {_LEVELS} levels (to 1/{PATCH} of the side): {multiples}"
-        raise UsageError(message)
-    if any(base * multiple % NORM_GROUPS for multiple in multiples):
-        message = f"{name} {list(multiples)} times {base} must be multiples of {NORM_GROUPS}"
-        raise UsageError(message)
 
 
 def _sizes(terms: Any) -> TokenFlowSizes:

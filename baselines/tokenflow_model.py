@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .taming_blocks import group_norm
 from .tokenflow_config import TokenFlowConfig
 from .tokenflow_pixels import PixelDecoder, PixelEncoder
 from .tokenflow_quantizer import ScaleCodes, SharedQuantizer
@@ -23,11 +24,16 @@ class TokenFlowModel(nn.Module):
         self.config = config
         sizes, latent = config.sizes, config.z_channels
         semantic, pixel = config.semantic_code_dim, config.codebook_embed_dim
+        norm = group_norm(sizes.norm_groups)
         self.encoder = PixelEncoder(
-            config.encoder_ch_mult, sizes.ch, blocks=sizes.nres, latent=latent
+            config.encoder_ch_mult, sizes.ch, blocks=sizes.nres, latent=latent, norm=norm
         )
         self.decoder = PixelDecoder(
-            config.decoder_ch_mult, config.decoder_ch, blocks=config.decoder_nres, latent=latent
+            config.decoder_ch_mult,
+            config.decoder_ch,
+            blocks=config.decoder_nres,
+            latent=latent,
+            norm=norm,
         )
         self.quant_conv = nn.Conv2d(latent, pixel, 1)
         self.post_quant_conv = nn.Conv2d(pixel, latent, 1)

@@ -14,17 +14,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..tokenizers.vitamin_decoder import Upsample
-from .taming_blocks import AttnBlock, Downsample, ResnetBlock, group_norm
+from .taming_blocks import AttnBlock, Downsample, NormFactory, ResnetBlock
 
 
 class Level(nn.Module):
     """Residual blocks at one resolution, and the step to the next."""
 
-    def __init__(self, widths: Sequence[int], *, attend: bool) -> None:
+    def __init__(self, widths: Sequence[int], *, attend: bool, norm: NormFactory) -> None:
         super().__init__()
         pairs = list(pairwise(widths))
-        self.res = nn.ModuleList(ResnetBlock(*pair) for pair in pairs)
-        self.attn = nn.ModuleList(AttnBlock(out) for _, out in pairs if attend)
+        self.res = nn.ModuleList(ResnetBlock(*pair, norm=norm) for pair in pairs)
+        self.attn = nn.ModuleList(AttnBlock(out, norm=norm) for _, out in pairs if attend)
         self.downsample: nn.Module = nn.Identity()
         self.upsample: nn.Module = nn.Identity()
 
@@ -37,8 +37,12 @@ class Level(nn.Module):
         return self.upsample(self.downsample(x))
 
 
-def _middle(width: int) -> nn.Sequential:
-    return nn.Sequential(ResnetBlock(width, width), AttnBlock(width), ResnetBlock(width, width))
+def _middle(width: int, norm: NormFactory) -> nn.Sequential:
+    return nn.Sequential(
+        ResnetBlock(width, width, norm=norm),
+        AttnBlock(width, norm=norm),
+        ResnetBlock(width, width, norm=norm),
+    )
 
 
 class PixelEncoder(nn.Module):
@@ -49,9 +53,18 @@ class PixelEncoder(nn.Module):
         base: width of the first convolution.
         blocks: residual blocks per level.
         latent: width of the output.
+        norm: makes each normalisation.
     """
 
-    def __init__(self, multiples: Sequence[int], base: int, *, blocks: int, latent: int) -> None:
+    def __init__(
+        self,
+        multiples: Sequence[int],
+        base: int,
+        *,
+        blocks: int,
+        latent: int,
+        norm: NormFactory,
+    ) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(3, base, 3, padding=1)
         self.conv_blocks = nn.Sequential()
@@ -59,12 +72,12 @@ class PixelEncoder(nn.Module):
         for level, multiple in enumerate(multiples, start=1):
             widths = [width] + [base * multiple] * blocks
             width = widths[-1]
-            step = Level(widths, attend=level == len(multiples))
+            step = Level(widths, attend=level == len(multiples), norm=norm)
             if level < len(multiples):
                 step.downsample = Downsample(width)
             self.conv_blocks.append(step)
-        self.mid = _middle(width)
-        self.norm_out = group_norm(width)
+        self.mid = _middle(width, norm)
+        self.norm_out = norm(width)
         self.conv_out = nn.Conv2d(width, latent, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -76,20 +89,28 @@ class PixelEncoder(nn.Module):
 class PixelDecoder(nn.Module):
     """Latent cells to images; arguments as `PixelEncoder`, with one more block per level."""
 
-    def __init__(self, multiples: Sequence[int], base: int, *, blocks: int, latent: int) -> None:
+    def __init__(
+        self,
+        multiples: Sequence[int],
+        base: int,
+        *,
+        blocks: int,
+        latent: int,
+        norm: NormFactory,
+    ) -> None:
         super().__init__()
         width = base * multiples[-1]
         self.conv_in = nn.Conv2d(latent, width, 3, padding=1)
-        self.mid = _middle(width)
+        self.mid = _middle(width, norm)
         self.conv_blocks = nn.Sequential()
         for level, multiple in enumerate(reversed(multiples), start=1):
             widths = [width] + [base * multiple] * (blocks + 1)
             width = widths[-1]
-            step = Level(widths, attend=level == 1)
+            step = Level(widths, attend=level == 1, norm=norm)
             if level < len(multiples):
                 step.upsample = Upsample(width, width)
             self.conv_blocks.append(step)
-        self.norm_out = group_norm(width)
+        self.norm_out = norm(width)
         self.conv_out = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:

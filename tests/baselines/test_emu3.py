@@ -145,7 +145,7 @@ def test_an_image_passed_once_equals_a_clip_passed_frame_by_frame(tokenizer):
 def test_the_spatial_norm_conditions_on_the_enlarged_map():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        norm = SpatialNorm(32, 3)
+        norm = SpatialNorm(32, Emu3Config.from_mapping(SMALL).trunk)
         x, condition = torch.randn(2, 32, 8, 8), torch.randn(2, 3, 4, 4)
     large = condition.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     expected = norm.norm_layer(x) * norm.conv_y(large) + norm.conv_b(large)

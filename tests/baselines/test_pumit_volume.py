@@ -123,7 +123,8 @@ def test_the_network_for_volumes_is_not_in_memory_before_it_is_used(tmp_path):
     def kernels() -> int:
         gc.collect()
         tensors = (each for each in gc.get_objects() if type(each) in (torch.Tensor, Parameter))
-        return sum(each.shape == (16, 11, 2, 2, 2) for each in tensors)
+        dense = (each for each in tensors if not each.is_nested)  # nested ones have no shape
+        return sum(each.shape == (16, 11, 2, 2, 2) for each in dense)
 
     ours = build(variant="mine", config=config, weights=path)
     assert kernels() == 0
