@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -10,9 +11,22 @@ from torch import nn
 
 from ..harness.errors import UsageError
 from ..harness.training.config_terms import read_fields
+from ..tokenizers.initialisation import Start
+
+_BIAS = 0.2
 
 Network = TypeVar("Network", bound=nn.Module)
 Method = TypeVar("Method")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainMethod:
+    """What a configuration says under `method`, of any baseline."""
+
+    start: Start = "upstream"
+    """`conditioned`: biases in front of the norms that no residual path leads round."""
+    transform_code: bool = False
+    """Whether the network learns a transform code before it has codebooks; `transform_code`."""
 
 
 class PlainTrainable(Generic[Network]):
@@ -20,12 +34,35 @@ class PlainTrainable(Generic[Network]):
 
     Args:
         network: with its starting weights.
+        first_code: what the encoder learns to give, and the decoder to invert, while there are no
+            codebooks yet; None: the network finds a code by itself.
     """
 
     spherical = False
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, first_code: nn.Module | None = None) -> None:
         self.network: Network = network
+        self.first_code = first_code
+
+    def guided(
+        self, z: torch.Tensor, images: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """What the decoder gets while nothing is quantised, and the encoder's error against it.
+
+        Args:
+            z: the encoder's output (B, D, h, w).
+            images: what it came from.
+
+        Returns:
+            The first code and the term to add; `z` itself and none where there is no first code.
+        """
+        if self.first_code is None or not self.network.training:
+            return z, {}
+        wanted = self.first_code(images)
+        return wanted, {"first_code": (z - wanted).square().mean()}
+
+    def codes_placed(self) -> None:
+        """Nothing follows from codes that have just got their first values."""
 
     def books(self) -> Sequence[torch.Tensor]:
         """None."""
@@ -58,6 +95,24 @@ def from_scratch(make: Callable[[], Network], *, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make().train()
+
+
+def start_from(network: Network, before_norms: Iterable[nn.Module], start: Start) -> Network:
+    """Starting weights of a kind.
+
+    A norm takes the amplitude of what it gets; with a constant beside it, it can be told still. Too
+    large a constant drowns colour.
+
+    Args:
+        network: with upstream's.
+        before_norms: layers that a norm follows which no residual path leads round.
+        start: `conditioned` gives these a bias of spread 0.2.
+    """
+    if start == "conditioned":
+        for layer in before_norms:
+            if isinstance(layer.bias, torch.Tensor):
+                nn.init.normal_(layer.bias, std=_BIAS)
+    return network
 
 
 def read_method(config: Mapping[str, Any], kind: type[Method]) -> Method:

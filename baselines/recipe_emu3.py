@@ -14,9 +14,17 @@ from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
+from ..tokenizers.transform_code import PatchTransform
 from .emu3_config import Emu3Config
 from .emu3_model import Emu3Model
-from .recipe_base import PlainTrainable, code_vectors, from_scratch
+from .recipe_base import (
+    PlainMethod,
+    PlainTrainable,
+    code_vectors,
+    from_scratch,
+    read_method,
+    start_from,
+)
 
 _LEAST_IMAGES = 4
 """In a batch whose own statistics are good enough for Emu3's batch norms."""
@@ -30,11 +38,16 @@ class TrainableEmu3(PlainTrainable[Emu3Model]):
 
     Args:
         config: sizes.
+        method: how it starts.
         seed: of the starting weights.
     """
 
-    def __init__(self, config: Emu3Config, *, seed: int) -> None:
-        super().__init__(from_scratch(lambda: Emu3Model(config), seed=seed))
+    def __init__(self, config: Emu3Config, method: PlainMethod, *, seed: int) -> None:
+        code = PatchTransform(config.trunk.z_channels, config.trunk.downsample)
+        super().__init__(
+            from_scratch(lambda: _start(config, method), seed=seed),
+            code if method.transform_code else None,
+        )
         self._norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm3d)]
 
     @property
@@ -54,18 +67,16 @@ class TrainableEmu3(PlainTrainable[Emu3Model]):
         for norm in self._norms:
             norm.train(self.network.training and len(images) >= _LEAST_IMAGES)
         z = self.network.encode_latent(images)
-        found = self.network.quantize(z) if quantise else None
-        rec = self.network.decode_latent(z if found is None else found.zq)[:, 0]
+        indices = None
+        if quantise:
+            found = self.network.quantize(z)
+            latent, terms = found.zq, {"vq": found.vq_loss}
+            indices = found.indices.reshape(-1, 1)
+        else:
+            latent, terms = self.guided(z, images)
+        rec = self.network.decode_latent(latent)[:, 0]
         self._share_statistics()
-        if found is None:
-            return Reconstruction(rec, z, code_vectors(z))
-        return Reconstruction(
-            rec,
-            found.zq,
-            code_vectors(z),
-            found.indices.reshape(-1, 1),
-            terms={"vq": found.vq_loss},
-        )
+        return Reconstruction(rec, latent, code_vectors(z), indices, terms=terms)
 
     @torch.no_grad()
     def _share_statistics(self) -> None:
@@ -81,9 +92,15 @@ class TrainableEmu3(PlainTrainable[Emu3Model]):
             norm.running_mean, norm.running_var = (s / parallel.world_size() for s in shared)
 
 
+def _start(config: Emu3Config, method: PlainMethod) -> Emu3Model:
+    model = Emu3Model(config)
+    return start_from(model, (model.encoder.before_norm, model.decoder.before_norm), method.start)
+
+
 def make(config: Mapping[str, Any], *, seed: int) -> TrainableEmu3:
     """The network of a configuration's `model` (upstream's terms), from scratch."""
-    return TrainableEmu3(Emu3Config.from_mapping(config["model"]), seed=seed)
+    sizes = Emu3Config.from_mapping(config["model"])
+    return TrainableEmu3(sizes, read_method(config, PlainMethod), seed=seed)
 
 
 def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:

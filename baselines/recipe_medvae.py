@@ -20,15 +20,16 @@ from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
+from ..tokenizers.transform_code import PatchTransform
 from .medvae_model import MedVAEModel
-from .recipe_base import PlainTrainable, from_scratch, read_method
+from .recipe_base import PlainMethod, PlainTrainable, from_scratch, read_method, start_from
 from .taming_config import MedVAEConfig
 
 _LUMA = (0.299, 0.587, 0.114)
 
 
-@dataclass(frozen=True, slots=True)
-class MedVAEMethod:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MedVAEMethod(PlainMethod):
     """Weights of the method's own losses."""
 
     kl_weight: float
@@ -55,7 +56,12 @@ class TrainableMedVAE(PlainTrainable[MedVAEModel]):
                 "lora_rank and set apply_channel_ds to false"
             )
             raise UsageError(message)
-        super().__init__(from_scratch(lambda: MedVAEModel(config), seed=seed))
+        trunk = config.trunk
+        code = PatchTransform(config.embed_dim, trunk.downsample, channels=trunk.in_channels)
+        super().__init__(
+            from_scratch(lambda: _start(config, method), seed=seed),
+            code if method.transform_code else None,
+        )
         self.method = method
 
     @property
@@ -70,13 +76,13 @@ class TrainableMedVAE(PlainTrainable[MedVAEModel]):
 
         A one-channel network sees the images' luma, and is compared with it.
         """
-        del quantise  # there are no codes
         target = images
         if self.network.config.trunk.in_channels == 1:
             weights = images.new_tensor(_LUMA).view(1, 3, 1, 1)
             target = (images * weights).sum(dim=1, keepdim=True)
         posterior = self.network.encode(target)
-        latent = posterior.mean
+        # There are no codes, so what others learn before they have any is learnt as long.
+        latent, terms = (posterior.mean, {}) if quantise else self.guided(posterior.mean, target)
         if self.network.training:
             # Drawn for all processes, so that the share of each has the same noise with any.
             total = len(latent) * parallel.world_size()
@@ -86,8 +92,13 @@ class TrainableMedVAE(PlainTrainable[MedVAEModel]):
         # Upstream adds it to an error summed over the image; here the error is a mean.
         share = posterior.kl().mean() / target[0].numel()
         rec = self.network.decode_latent(latent)
-        terms = {"kl": self.method.kl_weight * share}
+        terms["kl"] = self.method.kl_weight * share
         return Reconstruction(rec, latent, terms=terms, target=target)
+
+
+def _start(config: MedVAEConfig, method: PlainMethod) -> MedVAEModel:
+    model = MedVAEModel(config)
+    return start_from(model, (model.encoder.before_norm, model.decoder.before_norm), method.start)
 
 
 def make(config: Mapping[str, Any], *, seed: int) -> TrainableMedVAE:

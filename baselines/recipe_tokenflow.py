@@ -21,15 +21,16 @@ from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
-from .recipe_base import PlainTrainable, from_scratch, read_method
+from ..tokenizers.transform_code import PatchTransform
+from .recipe_base import PlainMethod, PlainTrainable, from_scratch, read_method, start_from
 from .semantic_teacher import SemanticTeacher, find_teacher
-from .tokenflow_config import TokenFlowConfig
+from .tokenflow_config import PATCH, TokenFlowConfig
 from .tokenflow_model import TokenFlowModel
 from .tokenflow_quantizer import SharedQuantizer
 
 
-@dataclass(frozen=True, slots=True)
-class TokenFlowMethod:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFlowMethod(PlainMethod):
     """The method's own terms."""
 
     teacher: str
@@ -77,7 +78,11 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
         seed: int,
         teacher: SemanticTeacher | None = None,
     ) -> None:
-        super().__init__(from_scratch(lambda: _starting_network(config), seed=seed))
+        code = PatchTransform(config.codebook_embed_dim, PATCH)
+        super().__init__(
+            from_scratch(lambda: _start(config, method), seed=seed),
+            code if method.transform_code else None,
+        )
         self.method = method
         self.teacher = teacher or find_teacher(method.teacher)
         if self.teacher.dims != config.sizes.out:
@@ -104,10 +109,19 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
         net = self.network
         z = net.encode_latent(images)
         scales = self._scales(z.shape[-1], generator)
+        guidance: dict[str, Tensor] = {}
+        if not quantise:
+            semantic, pixel = z.split(net.quantize.split, dim=1)
+            pixel, guidance = self.guided(pixel, images)
+            z = torch.cat([semantic, pixel], dim=1)
         found = pass_scales(net.quantize, z, scales, quantise=quantise)
         wanted = self.teacher(images)
         cosine = F.cosine_similarity(net.decode_semantics(found.zq), wanted, dim=-1)
-        terms = {**found.terms, "semantic": self.method.semantic_weight * (1 - cosine.mean())}
+        terms = {
+            **guidance,
+            **found.terms,
+            "semantic": self.method.semantic_weight * (1 - cosine.mean()),
+        }
         return Reconstruction(
             net.decode_image(found.zq), found.zq, found.vectors, found.indices, terms=terms
         )
@@ -172,7 +186,7 @@ def _join_halves(quantizer: SharedQuantizer) -> Tensor:
     return book
 
 
-def _starting_network(config: TokenFlowConfig) -> TokenFlowModel:
+def _start(config: TokenFlowConfig, method: TokenFlowMethod) -> TokenFlowModel:
     """torch's own starting weights; those of CLIP and BEiT where torch has none."""
     model = TokenFlowModel(config)
     width = config.sizes.dim
@@ -180,7 +194,7 @@ def _starting_network(config: TokenFlowConfig) -> TokenFlowModel:
     nn.init.normal_(model.encoder_vqkd.positional_embedding, std=width**-0.5)
     nn.init.trunc_normal_(model.decoder_vqkd.cls_token, std=0.02)
     nn.init.trunc_normal_(model.decoder_vqkd.pos_embed, std=0.02)
-    return model
+    return start_from(model, (model.encoder.before_norm, model.decoder.before_norm), method.start)
 
 
 def make(config: Mapping[str, Any], *, seed: int) -> TrainableTokenFlow:

@@ -14,7 +14,15 @@ from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
-from .recipe_base import PlainTrainable, code_vectors, from_scratch
+from ..tokenizers.transform_code import PatchTransform
+from .recipe_base import (
+    PlainMethod,
+    PlainTrainable,
+    code_vectors,
+    from_scratch,
+    read_method,
+    start_from,
+)
 from .taming_config import VQGANConfig
 from .taming_quantizer import VectorQuantizer
 from .vqgan_model import VQGANModel
@@ -25,17 +33,22 @@ class TrainableVQGAN(PlainTrainable[VQGANModel]):
 
     Args:
         config: sizes.
+        method: how it starts.
         seed: of the starting weights.
 
     Raises:
         UsageError: the configuration is of a `GumbelVQ`, which has other losses.
     """
 
-    def __init__(self, config: VQGANConfig, *, seed: int) -> None:
+    def __init__(self, config: VQGANConfig, method: PlainMethod, *, seed: int) -> None:
         if config.gumbel:
             message = "a GumbelVQ cannot be trained here: leave out temperature_scheduler_config"
             raise UsageError(message)
-        super().__init__(from_scratch(lambda: VQGANModel(config), seed=seed))
+        code = PatchTransform(config.embed_dim, config.trunk.downsample)
+        super().__init__(
+            from_scratch(lambda: _start(config, method), seed=seed),
+            code if method.transform_code else None,
+        )
 
     @property
     def last_layer(self) -> Tensor:
@@ -53,11 +66,18 @@ class TrainableVQGAN(PlainTrainable[VQGANModel]):
         del generator  # nothing is drawn
         z = self.network.encode_latent(images)
         if not quantise:
-            return Reconstruction(self.network.decode_latent(z), z, code_vectors(z))
+            latent, terms = self.guided(z, images)
+            rec = self.network.decode_latent(latent)
+            return Reconstruction(rec, latent, code_vectors(z), terms=terms)
         found = _quantizer(self.network)(z)
         rec = self.network.decode_latent(found.zq)
         indices = found.indices.reshape(-1, 1)
         return Reconstruction(rec, found.zq, code_vectors(z), indices, terms={"vq": found.vq_loss})
+
+
+def _start(config: VQGANConfig, method: PlainMethod) -> VQGANModel:
+    model = VQGANModel(config)
+    return start_from(model, (model.encoder.before_norm, model.decoder.before_norm), method.start)
 
 
 def _quantizer(network: VQGANModel) -> VectorQuantizer:
@@ -67,7 +87,8 @@ def _quantizer(network: VQGANModel) -> VectorQuantizer:
 
 def make(config: Mapping[str, Any], *, seed: int) -> TrainableVQGAN:
     """The network of a configuration's `model` (upstream's terms), from scratch."""
-    return TrainableVQGAN(VQGANConfig.from_mapping(config["model"]), seed=seed)
+    sizes = VQGANConfig.from_mapping(config["model"])
+    return TrainableVQGAN(sizes, read_method(config, PlainMethod), seed=seed)
 
 
 def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -171,6 +171,11 @@ class Encoder(nn.Module):
         channels_out = sizes.z_channels * (2 if sizes.double_z else 1)
         self.conv_out = nn.Conv2d(before, channels_out, 3, padding=1)
 
+    @property
+    def before_norm(self) -> nn.Module:
+        """What the norm of the main path follows."""
+        return self.mid.block_2.conv2
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, z_channels or twice that, H / f, W / f)."""
         # Convolutions run a tenth faster on channels that lie side by side.
@@ -208,6 +213,12 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList(levels)
         self.norm_out = norm(before)
         self.conv_out = nn.Conv2d(before, sizes.out_channels, 3, padding=1)
+
+    @property
+    def before_norm(self) -> nn.Module:
+        """What the norm of the main path follows."""
+        last: Any = self.up[0]
+        return last.block[-1].conv2
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """(B, z_channels, h, w) -> (B, out_channels, h·f, w·f), not clamped."""

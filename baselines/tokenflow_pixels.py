@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -80,6 +81,12 @@ class PixelEncoder(nn.Module):
         self.norm_out = norm(width)
         self.conv_out = nn.Conv2d(width, latent, 3, padding=1)
 
+    @property
+    def before_norm(self) -> nn.Module:
+        """What the norm of the main path follows."""
+        last: Any = self.mid[-1]
+        return last.conv2
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, latent, H/2ⁿ, W/2ⁿ), n levels less one."""
         x = self.mid(self.conv_blocks(self.conv_in(x)))
@@ -112,6 +119,12 @@ class PixelDecoder(nn.Module):
             self.conv_blocks.append(step)
         self.norm_out = norm(width)
         self.conv_out = nn.Conv2d(width, 3, 3, padding=1)
+
+    @property
+    def before_norm(self) -> nn.Module:
+        """What the norm of the main path follows."""
+        last: Any = self.conv_blocks[-1]
+        return last.res[-1].conv2
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """(B, latent, h, w) -> (B, 3, 2ⁿh, 2ⁿw) about [-1, 1], n levels less one."""

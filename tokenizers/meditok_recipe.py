@@ -56,6 +56,9 @@ class TrainableMedITok:
         """The K books' raw codes."""
         return [book.codebook.weight for book in self.network.quantizer.books]
 
+    def codes_placed(self) -> None:
+        """Nothing follows from the codes."""
+
     def reconstruct(
         self, images: torch.Tensor, *, quantise: bool, generator: torch.Generator
     ) -> Reconstruction:

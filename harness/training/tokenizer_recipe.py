@@ -218,6 +218,7 @@ class TokenizerRecipe(Recipe):
             if found.vectors is not None:
                 vectors.append(found.vectors)
         keeper.initialise(torch.cat(vectors), generator)
+        self.trainable.codes_placed()
         parallel.wait_for_all()
 
 

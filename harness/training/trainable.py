@@ -57,6 +57,10 @@ class Trainable(Protocol):
         """Each book's codes (V, D); empty where the method has none."""
         ...
 
+    def codes_placed(self) -> None:
+        """Set what follows from the books, which have just got their first codes."""
+        ...
+
     def reconstruct(
         self, images: torch.Tensor, *, quantise: bool, generator: torch.Generator
     ) -> Reconstruction:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import medbench
+from medbench.baselines.recipe_base import PlainMethod
 from medbench.baselines.recipe_emu3 import TrainableEmu3
 from medbench.baselines.recipe_medvae import MedVAEMethod, TrainableMedVAE
 from medbench.baselines.recipe_pumit import PUMITMethod, TrainablePUMIT
@@ -61,7 +62,9 @@ def test_medvaes_losses_compare_brightness(small_recipe):
 
 def test_medvaes_divergence_is_that_of_torch_over_the_values_of_an_image(small_config):
     model = small_config("medvae-tiny")["model"]
-    trainable = TrainableMedVAE(MedVAEConfig.from_mapping(model), MedVAEMethod(0.5), seed=0)
+    trainable = TrainableMedVAE(
+        MedVAEConfig.from_mapping(model), MedVAEMethod(kl_weight=0.5), seed=0
+    )
     images = crops(2)[:, :1].expand(2, 3, 32, 32)
     found = trainable.reconstruct(images, quantise=True, generator=generator())
     posterior = trainable.network.encode(images[:, :1])
@@ -128,11 +131,11 @@ def test_hard_pumit_and_medvae_in_colour_share_these_weights(
 def test_parts_of_medvae_that_this_training_would_leave_unfitted_are_refused(change, small_config):
     config = MedVAEConfig.from_mapping({**small_config("medvae-tiny")["model"], **change})
     with pytest.raises(UsageError, match="neither adapters nor the projection"):
-        TrainableMedVAE(config, MedVAEMethod(1e-6), seed=0)
+        TrainableMedVAE(config, MedVAEMethod(kl_weight=1e-6), seed=0)
 
 
 def test_a_gumbel_quantiser_is_refused(small_config):
     model = small_config("vqgan-tiny")["model"]
     config = VQGANConfig.from_mapping({**model, "temperature_scheduler_config": {}})
     with pytest.raises(UsageError, match="GumbelVQ cannot be trained"):
-        TrainableVQGAN(config, seed=0)
+        TrainableVQGAN(config, PlainMethod(), seed=0)

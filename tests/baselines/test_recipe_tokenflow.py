@@ -74,7 +74,7 @@ def test_scales_shrink_with_the_grid_and_stay_as_many(grid, expected):
 
 def test_a_scale_is_dropped_now_and_then_but_not_the_first_and_only_in_training(small_config):
     sizes = TokenFlowConfig.from_mapping(small_config("tokenflow-tiny")["model"])
-    method = TokenFlowMethod("random-conv", 1.0, scale_drop=0.5)
+    method = TokenFlowMethod(teacher="random-conv", semantic_weight=1.0, scale_drop=0.5)
     trainable = TrainableTokenFlow(sizes, method, seed=0)
     seen = [trainable._scales(4, generator(seed)) for seed in range(200)]
     assert set(seen) == {(1, 2, 4), (1, 4), (1, 2)}
@@ -102,6 +102,6 @@ def test_an_unknown_teacher_and_one_of_another_width_are_refused(small_config, o
     with pytest.raises(UsageError, match="unknown teacher 'clip'; known: random-conv"):
         find_teacher("clip")
     model = overlay(small_config("tokenflow-tiny")["model"], {"sizes": {"out": 7}})
-    method = TokenFlowMethod("random-conv", 1.0, 0.1)
+    method = TokenFlowMethod(teacher="random-conv", semantic_weight=1.0, scale_drop=0.1)
     with pytest.raises(UsageError, match=r"192 features per cell, the semantic decoder 7"):
         TrainableTokenFlow(TokenFlowConfig.from_mapping(model), method, seed=0)

@@ -24,6 +24,9 @@ UNITOK_WITHOUT_PART = {
 }
 """The contrastive head, and a table that upstream stores but never adds."""
 
+STOP = {"pumit-tiny": 42}
+"""K-means leaves PUMIT's spread nearly at its best; it has to come back there."""
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -52,7 +55,7 @@ def trained(request, small_recipe):
     optimiser = torch.optim.AdamW(recipe.model.parameters(), lr=2e-3)
     recipe.before_step(2)
     before = [total(recipe, 2, place).item() for place in (7, 8)]
-    train(recipe, 2, 12, optimiser)
+    train(recipe, 2, STOP.get(request.param, 12), optimiser)
     after = [total(recipe, 12, place).item() for place in (7, 8)]
     return request.param, recipe, before, after
 
@@ -176,7 +179,7 @@ def test_codebooks_stay_as_they_start_where_no_batches_are_given_for_kmeans(smal
     [
         ({}, "method lacks kl_weight"),
         ({"kl_weight": 1.0, "beta": 2}, "method has unknown terms: beta"),
-        ([1], "method must hold kl_weight by name"),
+        ([1], "method must hold kl_weight, start, transform_code by name"),
         ({"kl_weight": "1e-6"}, "write 1.0e-3"),
     ],
 )

@@ -5,9 +5,10 @@ import pytest
 import torch
 from scipy.fft import dctn, idctn
 
+from medbench.harness.errors import UsageError
 from medbench.tokenizers.meditok_config import MedITokConfig
 from medbench.tokenizers.meditok_recipe import TrainableMedITok
-from medbench.tokenizers.transform_code import TransformCode, _basis
+from medbench.tokenizers.transform_code import PatchTransform, TransformCode, _basis
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def images() -> torch.Tensor:
 
 
 def test_coefficients_are_scipys_cosine_transform_of_each_patch(images):
-    kernels, _ = _basis(9)
+    kernels, _ = _basis(9, 16, 3)
     ours = torch.nn.functional.conv2d(images, kernels, stride=16)[0, 0].numpy()
     grey = images[0].sum(dim=0).numpy() * 0.577
     for row in range(2):
@@ -26,7 +27,7 @@ def test_coefficients_are_scipys_cosine_transform_of_each_patch(images):
 
 
 def test_the_functions_are_orthonormal_and_those_of_low_frequency():
-    kernels, spreads = _basis(40)
+    kernels, spreads = _basis(40, 16, 3)
     gram = kernels.flatten(1) @ kernels.flatten(1).T
     assert torch.allclose(gram, torch.eye(40), atol=2e-3)  # the colour axes have three digits
     assert (spreads.diff() <= 0).all()
@@ -34,6 +35,24 @@ def test_the_functions_are_orthonormal_and_those_of_low_frequency():
     wave = dctn(brightness[1][0], norm="ortho")
     assert np.abs(wave).argmax() in (1, 16)
     assert np.allclose(idctn(wave, norm="ortho"), brightness[1][0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "channels"), [(8, 3), (16, 1), (4, 3)])
+def test_a_complete_set_of_coefficients_gives_the_image_back(images, side, channels):
+    shown = images[:, :channels]
+    count = channels * side**2
+    transform = PatchTransform(count, side, channels=channels)
+    coefficients = transform(shown)
+    assert coefficients.shape == (2, count, 32 // side, 48 // side)
+    kernels = transform.weight / transform.weight.flatten(1).norm(dim=1)[:, None, None, None]
+    scale = transform.weight.flatten(1).norm(dim=1)[None, :, None, None]
+    back = torch.nn.functional.conv_transpose2d(coefficients / scale, kernels, stride=side)
+    assert torch.allclose(back, shown, atol=5e-3)  # the colour axes have three digits
+
+
+def test_a_code_of_more_dimensions_than_a_patch_has_is_refused():
+    with pytest.raises(UsageError, match="4 pixels has 48 coefficients, a code of 49"):
+        PatchTransform(49, 4)
 
 
 def test_every_patch_becomes_unit_vectors_from_which_its_mean_can_be_told(images):
