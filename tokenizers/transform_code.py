@@ -93,7 +93,7 @@ def _spread(frequency: float) -> float:
 
 
 def _basis(count: int, side: int, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The functions of largest spread, (count, channels, side, side), and their spreads (count,)."""
+    """The functions of largest spread (count, channels, side, side), and their spreads."""
     place = torch.arange(side, dtype=torch.float64) + 0.5
     waves = torch.cos(math.pi / side * place[None, :] * torch.arange(side)[:, None].double())
     waves = waves / waves.norm(dim=1, keepdim=True)
