@@ -16,11 +16,12 @@ _CARDS = Path(__file__).parent / "cards"
 _WEIGHTS = packaged_weights(Path(__file__).parent / "weights")
 
 EMU3_TINY_CONFIG: dict[str, Any] = EMU3_CONFIG | {
-    "ch": 32,
-    "ch_mult": [1, 1, 2, 3],
+    "ch": 16,
+    "ch_mult": [1, 1, 2, 7],
     "num_res_blocks": 1,
+    "norm_groups": 4,
 }
-"""2.0 M parameters; the codebook, and so the bit rate, is that of the published network."""
+"""2.2 M parameters; the codebook, and so the bit rate, is that of the published network."""
 
 PUMIT_TINY_CONFIG: dict[str, Any] = PUMIT_CONFIG | {
     "quantize": {"num_embeddings": 1024, "embedding_dim": 128, "mode": "soft"},
@@ -58,7 +59,7 @@ EMU3_ENTRY = TokenizerEntry(
         EMU3_TINY_CONFIG,
         weights=_WEIGHTS,
         bits_per_image=Emu3Config.from_mapping(EMU3_TINY_CONFIG).bits_per_image,
-        parameters="2.0 M",
+        parameters="2.2 M",
     ),
     aliases=("emu3vq",),
 )

@@ -97,8 +97,11 @@ def card(name: str, run: Path, file: Path, sha256: str) -> str:
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     config = summary["config"]
     data, settings = config["data"], config["settings"]
+    source = data["source"]
     pools = ", ".join(
-        f"{pool['count']:,} {pool['source']}" for pool in data["source"].get("pools", [])
+        f"{pool['count']:,} {pool['source']}"
+        for part in source.get("sources", [source])
+        for pool in part["pools"]
     )
     rows = {
         "File": f"`{file.name}`, {file.stat().st_size:,} bytes, half precision, upstream's keys",
