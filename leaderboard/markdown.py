@@ -18,7 +18,7 @@ from ..harness.tables import (
     summary_rows,
 )
 from .boards import boards, by_track
-from .ranking import RANKED_KINDS, rank_ranges
+from .ranking import RANKED_KINDS, rank_ranges, unpinned_notes
 from .trust import TRACK_MEANING, WORDS, Marks, trust_mark
 
 BEGIN = "<!-- medbench:begin -->"
@@ -75,7 +75,7 @@ def _board(records: list[Record], marks: Marks) -> str:
     for track, rows in tracks.items():
         parts.append(f"### Track `{track}`: {TRACK_MEANING[track]}")
         parts += _tables(rows, marks)
-    notes = reasons(records)
+    notes = [*reasons(records), *unpinned_notes(records)]
     if notes:
         parts.append("\n".join(f"- {escaped(note)}" for note in notes))
     parts.append(_evidence(records))

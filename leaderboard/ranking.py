@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,9 +25,24 @@ class RankRange:
 
 
 def takes_part(record: Record) -> bool:
-    """Bounds, codecs, and rows that are not `ok` are shown but not ranked."""
+    """Bounds, codecs, rows that are not `ok`, and unpinned weights are shown but not ranked."""
     lifted = record.status == "suspect" and record.status_lifted is not None
-    return record.info.kind in RANKED_KINDS and (record.status == "ok" or lifted)
+    fine = record.status == "ok" or lifted
+    return record.info.kind in RANKED_KINDS and fine and not unpinned(record)
+
+
+def unpinned(record: Record) -> bool:
+    """Whether no hash says which weights a tokenizer had, so that nobody could run it again."""
+    return record.info.kind in RANKED_KINDS and record.info.weights_sha256 is None
+
+
+def unpinned_notes(records: Iterable[Record]) -> list[str]:
+    """Why each tokenizer without pinned weights has no rank."""
+    return [
+        f"{record.full_name}: not ranked, because no hash says which weights it had"
+        for record in records
+        if unpinned(record)
+    ]
 
 
 def _overall(record: Record, metric: str, setting: str) -> Metric | None:

@@ -81,6 +81,7 @@ def write_board(
         facts=dataset_facts(board.facts),
         sections=[_section(board, table, task, records[table.id]) for table in board.tables],
         presets=presets(board.main),
+        sizes=sorted({row.info.resolution for table in board.tables for row in table.rows} - {0}),
         comparisons=comparisons,
         pictured=pictured,
         error_scale=ERROR_SCALE,

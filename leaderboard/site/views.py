@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ...harness.record import DatasetFacts, InfoFacts, Record
 from ...harness.tables import Column, columns_of, reasons
 from ...harness.vocabulary import METRICS
-from ..ranking import RankRange, rank_ranges, takes_part
+from ..ranking import RankRange, rank_ranges, takes_part, unpinned_notes
 from ..trust import Mark, Track
 from .cells import ABSENT, Value, number, overall
 from .columns import ColumnView, column_view
@@ -137,6 +137,7 @@ def table_of(
     """The table of records that may share one, best first, references after the ranked rows."""
     columns = columns_of(records[0].task, records)
     current, earlier = _newest_of_each([sheets[run_name(record)] for record in records])
+    shown = [sheet.record for sheet in current]
     ranked = {s.run for s in (*current, *earlier) if track != "paper" and _takes_part(s)}
     ranks: dict[str, RankRange] = {}
     if columns:
@@ -156,7 +157,7 @@ def table_of(
         columns=tuple(column_view(column, records) for column in columns),
         rows=rows,
         groups=tuple(in_order(group for row in rows for group in row.groups)),
-        notes=tuple(reasons([sheet.record for sheet in current])),
+        notes=(*reasons(shown), *unpinned_notes(shown)),
         newest=max(record.created for record in records),
         superseded=tuple(row(sheet) for sheet in earlier),
     )

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from medbench.leaderboard.ranking import RankRange, rank_ranges
+from medbench.leaderboard.markdown import render
+from medbench.leaderboard.ranking import RankRange, rank_ranges, unpinned_notes
 
 
 def test_clear_differences_give_single_ranks(make):
@@ -30,6 +31,18 @@ def test_references_and_rows_that_are_not_ok_are_not_ranked(make, fields):
     ranges = rank_ranges([make("a"), make("b", psnr=50.0, **fields)], "psnr")
     assert set(ranges) == {"a@v"}
     assert str(ranges["a@v"]) == "1"
+
+
+def test_a_tokenizer_without_pinned_weights_is_not_ranked_and_that_is_said(make):
+    pinned, loose, jpeg = make("a"), make("b", psnr=50.0), make("jpeg", kind="codec")
+    loose, jpeg = (
+        record.model_copy(update={"info": record.info.model_copy(update={"weights_sha256": None})})
+        for record in (loose, jpeg)
+    )
+    assert set(rank_ranges([pinned, loose], "psnr")) == {"a@v"}
+    (note,) = unpinned_notes([pinned, loose, jpeg])
+    assert note.startswith("b@v: not ranked")
+    assert "b@v: not ranked" in render([pinned, loose, jpeg])
 
 
 def test_no_replicates_no_ranks(make):

@@ -227,13 +227,15 @@ const startBoard = (form) => {
   }
 
   const test = (row) => {
-    const { q, kind, bits, use, mark, train } = Object.fromEntries(new FormData(form));
+    const { q, kind, from, bits, size, use, mark, train } = Object.fromEntries(new FormData(form));
     const text = row.textContent.toLowerCase();
     if (q && !q.toLowerCase().split(/\s+/).every((word) => text.includes(word))) return false;
     if (kind && row.dataset.kind !== kind) return false;
     // A bound has no rate: it stays in view as a reference, at any budget.
     if (bits && row.dataset.bits && Number(row.dataset.bits) > Number(bits) * 1.0005) return false;
-    if (bits && !row.dataset.bits && row.dataset.kind !== "bound") return false;
+    if (from && row.dataset.bits && Number(row.dataset.bits) < Number(from) * 0.9995) return false;
+    if ((bits || from) && !row.dataset.bits && row.dataset.kind !== "bound") return false;
+    if (size && row.dataset.size !== size && row.dataset.kind !== "bound") return false;
     if (use && row.dataset.use !== use) return false;
     if (mark && row.dataset.mark !== mark) return false;
     if (train && !row.dataset.train.startsWith(train)) return false;
@@ -268,7 +270,7 @@ const startBoard = (form) => {
 
   function restore() {
     const query = address.read();
-    for (const field of ["q", "group", "kind", "bits", "use", "mark", "train"]) {
+    for (const field of ["q", "group", "kind", "from", "bits", "size", "use", "mark", "train"]) {
       if (form.elements[field]) form.elements[field].value = query.get(field) ?? "";
     }
     const hide = query.get("hide");

@@ -116,7 +116,7 @@ def store_fixture():
 SYSTEMS = {
     "meditok": {"variant": "tiny", "psnr": 24.0},
     "alpha": {"psnr": 31.0, "bits": 16384.0},
-    "beta": {"psnr": 30.98, "bits": 32768.0},
+    "beta": {"psnr": 30.98, "bits": 32768.0, "info": {"resolution": 512}},
     "gamma": {"psnr": 28.0, "bits": 8192.0, "info": {"weights_licence": "CC BY-NC 4.0"}},
     "latent": {"psnr": 33.0, "bits": 65536.0, "kind": "continuous"},
     "jpeg": {"psnr": 29.0, "bits": 12000.0, "kind": "codec"},

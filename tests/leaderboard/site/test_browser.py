@@ -146,6 +146,22 @@ def test_the_state_of_a_view_is_in_its_address(open_page, board):
     assert again.input_value("select[name=group]") == "ct"
 
 
+def test_a_range_of_rates_keeps_the_references(open_page, board):
+    page = open_page(board)
+    page.fill("input[name=from]", "0.2")
+    page.fill("input[name=bits]", "0.3")
+    assert sorted(names(page)) == ["alpha@v", "mean@v"]
+    assert "from=0.2" in page.url
+    again = open_page(board, query="?" + page.url.partition("?")[2])
+    assert sorted(names(again)) == ["alpha@v", "mean@v"]
+
+
+def test_networks_for_another_size_can_be_left_out(open_page, board):
+    page = open_page(board)
+    page.select_option("select[name=size]", "512")
+    assert sorted(names(page)) == ["beta@v", "mean@v"]
+
+
 def test_a_preset_answers_for_a_modality_a_budget_and_commercial_use(open_page, board):
     page = open_page(board)
     page.locator("[data-preset]", has_text="commercial use").first.click()
