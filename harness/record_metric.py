@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import field
 from functools import lru_cache
 from typing import Annotated, Any
@@ -117,3 +118,41 @@ class Metric:
             message = f"{self.name}/{self.group}: interval from {low} up to {high}"
             raise ValueError(message)
         return self
+
+
+def metric_of(
+    name: str,
+    group: str,
+    definition: Definition,
+    *,
+    setting: str = "",
+    value: float | None = None,
+    n: int = 0,
+    low: float | None = None,
+    high: float | None = None,
+    replicates: Iterable[float] | None = None,
+    flags: Sequence[str] = (),
+    reason: str | None = None,
+) -> Metric:
+    """A value under its definition, with the unit and direction that the vocabulary has for it.
+
+    The arguments are fields of `Metric`; replicates are kept with seven digits.
+    """
+    facts = METRICS[name]
+    kept = [] if replicates is None else [float(f"{each:.7g}") for each in replicates]
+    return Metric(
+        name=name,
+        group=group,
+        setting=setting,
+        value=value,
+        low=low,
+        high=high,
+        n=n,
+        unit=facts.unit,
+        direction=facts.direction,
+        definition=definition.id,
+        definition_hash=definition.hash,
+        replicates=kept or None,
+        flags=list(flags),
+        reason=reason,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...harness.record import Metric
+from ...harness.record_metric import Metric, metric_of
 from ...harness.statistics.intervals import Interval
 from ...harness.vocabulary import MACRO, METRICS, POOLED
 from .definitions import PAPER, key
@@ -47,31 +47,16 @@ class Report:
     def _append(
         self, setting: str, metric: str, group: str, found: Interval | str, *, overall: bool = False
     ) -> None:
-        facts, definition = METRICS[metric], self._definitions[key(metric, setting)]
-        shared: dict[str, Any] = {
-            "name": metric,
-            "group": group,
-            "setting": setting,
-            "unit": facts.unit,
-            "direction": facts.direction,
-            "definition": definition.id,
-            "definition_hash": definition.hash,
-            "flags": [OPTIMISTIC] if setting == PAPER else [],
-        }
-        if isinstance(found, str):
-            self.metrics.append(Metric(**shared, value=None, n=0, reason=found))
-            return
-        keep = overall and facts.ranked and (not setting or setting.endswith(_WITH_REPLICATES))
-        replicates = [float(f"{v:.7g}") for v in found.replicates] if keep else None
+        facts: dict[str, Any] = {"reason": found}
+        if isinstance(found, Interval):
+            ranked = overall and METRICS[metric].ranked
+            keep = ranked and (not setting or setting.endswith(_WITH_REPLICATES))
+            facts = {"value": found.value, "low": found.low, "high": found.high, "n": found.count}
+            facts["replicates"] = found.replicates if keep else None
+        definition = self._definitions[key(metric, setting)]
+        flags = [OPTIMISTIC] if setting == PAPER else []
         self.metrics.append(
-            Metric(
-                **shared,
-                value=found.value,
-                low=found.low,
-                high=found.high,
-                n=found.count,
-                replicates=replicates or None,
-            )
+            metric_of(metric, group, definition, setting=setting, flags=flags, **facts)
         )
 
 

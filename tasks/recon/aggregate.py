@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...harness.metrics.codebook import codebook_statistics
-from ...harness.record import Metric
+from ...harness.record_metric import Metric, metric_of
 from ...harness.statistics.bootstrap import Sample, bootstrap_means
 from ...harness.statistics.intervals import Interval
 from ...harness.vocabulary import MACRO, METRICS, POOLED
@@ -35,7 +35,7 @@ class Found:
 
 def found(interval: Interval, *, keep: bool = False, flags: tuple[str, ...] = ()) -> Found:
     """An interval as a value; `keep` its replicates too."""
-    replicates = [float(f"{v:.7g}") for v in interval.replicates] if keep else None
+    replicates = list(interval.replicates) if keep else None
     return Found(
         interval.value,
         interval.count,
@@ -58,30 +58,9 @@ class Aggregator:
 
     def add(self, name: str, group: str, value: Found | str, setting: str = "") -> None:
         """Append a value, or (given a text) its absence with that reason."""
-        facts, definition = METRICS[name], self.definitions[key(name, setting)]
-        shared: dict[str, Any] = {
-            "name": name,
-            "group": group,
-            "setting": setting,
-            "unit": facts.unit,
-            "direction": facts.direction,
-            "definition": definition.id,
-            "definition_hash": definition.hash,
-        }
-        if isinstance(value, str):
-            self.metrics.append(Metric(**shared, value=None, n=0, reason=value))
-            return
-        self.metrics.append(
-            Metric(
-                **shared,
-                value=value.value,
-                low=value.low,
-                high=value.high,
-                n=value.n,
-                replicates=value.replicates,
-                flags=value.flags,
-            )
-        )
+        facts: dict[str, Any] = {"reason": value} if isinstance(value, str) else asdict(value)
+        definition = self.definitions[key(name, setting)]
+        self.metrics.append(metric_of(name, group, definition, setting=setting, **facts))
 
     @property
     def overall(self) -> list[str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...harness.record import Metric
-from ...harness.vocabulary import MACRO, METRICS, POOLED
+from ...harness.record_metric import Metric, metric_of
+from ...harness.vocabulary import MACRO, POOLED
 
 if TYPE_CHECKING:
     from ...harness.record import Definition
@@ -72,38 +72,20 @@ class Scores:
         return Value(tuple(per_seed.tolist()), sum(v.n for v in present), tuple(flags))
 
     def _append(self, name: str, group: str, value: Value | str, setting: str) -> None:
-        facts, definition = METRICS[name], self.definitions[name]
-        shared: dict[str, Any] = {
-            "name": name,
-            "group": group,
-            "setting": setting,
-            "unit": facts.unit,
-            "direction": facts.direction,
-            "definition": definition.id,
-            "definition_hash": definition.hash,
-        }
-        if isinstance(value, str):
-            self.metrics.append(Metric(**shared, value=None, n=0, reason=value))
-            return
+        facts: dict[str, Any] = (
+            {"reason": value} if isinstance(value, str) else self._found(group, value)
+        )
+        definition = self.definitions[name]
+        self.metrics.append(metric_of(name, group, definition, setting=setting, **facts))
+
+    def _found(self, group: str, value: Value) -> dict[str, Any]:
+        """Mean and standard deviation of the seeds; the overall groups keep each seed's value."""
         seeds = np.array(value.per_seed)
-        mean, spread = float(seeds.mean()), None
+        mean = float(seeds.mean())
+        found: dict[str, Any] = {"value": mean, "n": value.n, "flags": [*value.flags, *self.flags]}
         if len(seeds) > 1:
             spread = float(seeds.std(ddof=1))
-        self.metrics.append(
-            Metric(
-                **shared,
-                value=mean,
-                low=None if spread is None else mean - spread,
-                high=None if spread is None else mean + spread,
-                n=value.n,
-                replicates=_replicates(group, value),
-                flags=[*value.flags, *self.flags],
-            )
-        )
-
-
-def _replicates(group: str, value: Value) -> list[float] | None:
-    """Values of the seeds, which all tokenizers share, of the overall groups."""
-    if len(value.per_seed) < 2 or group not in (MACRO, POOLED):
-        return None
-    return [float(f"{each:.7g}") for each in value.per_seed]
+            found |= {"low": mean - spread, "high": mean + spread}
+            # All tokenizers share the seeds.
+            found["replicates"] = value.per_seed if group in (MACRO, POOLED) else None
+        return found

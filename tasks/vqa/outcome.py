@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...harness.record import Metric
+from ...harness.record_metric import Metric, metric_of
 from ...harness.task import Outcome
 from ...harness.vocabulary import METRICS, POOLED
 from .definitions import metric_key
@@ -76,26 +76,20 @@ class Table:
             self._add(Score(name, POOLED, None, 0, setting=setting, reason=reason))
 
     def _add(self, score: Score) -> None:
-        facts = METRICS[score.name]
         definition = self.cell.definitions[metric_key(score.name, score.setting)]
-        keep = score.replicates is not None and facts.ranked and score.setting in ("", LEGACY)
+        keep = METRICS[score.name].ranked and score.setting in ("", LEGACY)
         self.metrics.append(
-            Metric(
-                name=score.name,
-                group=score.group,
+            metric_of(
+                score.name,
+                score.group,
+                definition,
                 setting=score.setting,
                 value=score.value,
                 low=score.low,
                 high=score.high,
                 n=score.n,
-                unit=facts.unit,
-                direction=facts.direction,
-                definition=definition.id,
-                definition_hash=definition.hash,
-                replicates=[float(f"{v:.7g}") for v in score.replicates]
-                if keep and score.replicates is not None
-                else None,
-                flags=list(score.flags),
+                replicates=score.replicates if keep else None,
+                flags=score.flags,
                 reason=score.reason,
             )
         )
