@@ -16,21 +16,26 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from claims_images import (
+    TEST_PER_MODALITY,
+    TRAIN_PER_MODALITY,
+    Images,
+    Pair,
+    medsynth_images,
+    real_sets,
+    with_unnamed,
+)
+from claims_page import ARMS, page
 from numpy.typing import NDArray
-from PIL import Image
-from tabulate import tabulate
 
 from medbench import load_tokenizer
-from medbench.harness.datasets import medsynth
 from medbench.harness.files import write_bytes, write_json
-from medbench.harness.locations import cache_root, data_root
 from medbench.harness.metrics.classification import RankedScores, class_numbers, one_hot
 from medbench.harness.metrics.psnr import psnr
 from medbench.harness.probing.ridge import ProbeSet, fast_probe, fit_ridge
@@ -41,51 +46,7 @@ from medbench.harness.training.run import train as train_stages
 from medbench.harness.training.run_plan import Stage
 
 SEEDS = (0, 1, 2)
-SIDE = 64
-TRAIN_PER_MODALITY, TEST_PER_MODALITY = 400, 300
 REPLICATES = 1000
-ARMS = {
-    "A": ("recon", "reconstruction only"),
-    "B": ("stage1-on", "stage 1"),
-    "C": ("stage2", "stage 1, then stage 2"),
-    "D": ("text-only", "text only"),
-    "S": ("shuffled", "stage 1, teacher pairs shuffled"),
-    "W": ("weight-1", "stage 1 with weight 1"),
-    "O": ("cosine", "stage 1 with cosine instead of contrast"),
-    "T": ("text-trained", "stage 1, then stage 2 with a trained text tower"),
-}
-UNNAMED = {
-    "ct": "lung_b",
-    "dermoscopy": "vignette",
-    "endoscopy": "fold_frequency",
-    "fundus": "pigment",
-    "microscopy": "red_radius",
-    "mri": "gain",
-    "pathology": "density",
-    "ultrasound": "gland_depth",
-    "xray": "heart",
-}
-"""A part of each image's state that no caption names: is it in the upper or the lower half?"""
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images uint8 (N, SIDE, SIDE, 3) and what is known of each."""
-
-    pixels: NDArray[np.uint8]
-    labels: list[str]
-    groups: list[str]
-    patients: list[str]
-    values: NDArray[np.float64]
-    """Of the unnamed part of the state; NaN where there is none."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Images to fit a probe on, and other images to score it on."""
-
-    train: Images
-    test: Images
 
 
 def train_arms(seed: int, folder: Path) -> None:
@@ -95,73 +56,6 @@ def train_arms(seed: int, folder: Path) -> None:
         for each in find_preset("claims").stages()
     ]
     train_stages(stages, folder / f"seed-{seed}", resume=True)
-
-
-def medsynth_images(split: str, per_modality: int) -> Images:
-    """Images of medsynth at SIDE, painted once."""
-    path = cache_root() / "claims" / f"{split}-{per_modality}-{medsynth.GENERATOR_VERSION}.npz"
-    if not path.exists():
-        samples = [
-            medsynth.generate(modality, index, seed=0, split=split, size=SIDE)
-            for modality in medsynth.MODALITIES
-            for index in range(per_modality)
-        ]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            path,
-            pixels=np.stack([s.image for s in samples]),
-            labels=[s.label for s in samples],
-            groups=[s.modality for s in samples],
-            patients=[s.patient for s in samples],
-            values=[float(s.state[UNNAMED[s.modality]]) for s in samples],
-        )
-    kept = np.load(path)
-    texts = {name: kept[name].tolist() for name in ("labels", "groups", "patients")}
-    return Images(kept["pixels"], **texts, values=kept["values"])
-
-
-def with_unnamed(pair: Pair) -> Pair:
-    """The same images, labelled by the half (of the training set) in which the value lies."""
-
-    def halved(images: Images, middles: dict[str, float]) -> Images:
-        rows = zip(images.values, images.groups, strict=True)
-        labels = ["upper" if value > middles[group] else "lower" for value, group in rows]
-        return Images(images.pixels, labels, images.groups, images.patients, images.values)
-
-    groups = np.array(pair.train.groups)
-    middles = {g: float(np.median(pair.train.values[groups == g])) for g in np.unique(groups)}
-    return Pair(halved(pair.train, middles), halved(pair.test, middles))
-
-
-def real_sets() -> dict[str, Pair]:
-    """The labelled sets of the data root, each as one group."""
-    root = data_root()
-    if root is None:
-        return {}
-    files = [
-        *sorted(root.glob("medmnist/*.npz")),
-        *sorted(root.glob("derived_classification/*.npz")),
-    ]
-    return {path.stem: Pair(_read(path, "train"), _read(path, "test")) for path in files}
-
-
-def _read(path: Path, split: str) -> Images:
-    kept = np.load(path, allow_pickle=False)
-    small, labels = kept[f"{split}_images"], kept[f"{split}_labels"].reshape(-1)
-    resized = [
-        np.asarray(
-            Image.fromarray(each).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        )
-        for each in small
-    ]
-    count = len(small)
-    return Images(
-        np.stack(resized),
-        [str(label) for label in labels],
-        [path.stem] * count,
-        [""] * count,
-        np.full(count, np.nan),
-    )
 
 
 Features = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
@@ -308,89 +202,6 @@ def fast_probe_chance(pair: Pair) -> float:
     """Macro mAP of scores that say nothing."""
     groups, labels = np.array(pair.test.groups), np.array(pair.test.labels)
     return float(np.mean([1 / len(np.unique(labels[groups == g])) for g in np.unique(groups)]))
-
-
-def page(found: dict[str, Any]) -> str:
-    """The table, and what holds."""
-    rows = []
-    for arm, (_, words) in ARMS.items():
-        each = [seed["arms"][arm] for seed in found["seeds"].values()]
-        rows.append(
-            {
-                "arm": f"{arm}: {words}",
-                "PSNR, dB": _all([one["psnr"] for one in each], 1),
-                "mAP flat": _all([one["label"]["flat"] for one in each], 3),
-                "mAP mean": _all([one["label"]["mean"] for one in each], 3),
-                "unnamed, flat": _all([one["unnamed"]["flat"] for one in each], 3),
-                **{
-                    f"{name}, flat": _all([one["real"][name]["flat"] for one in each], 3)
-                    for name in each[0]["real"]
-                },
-            }
-        )
-    raw = found["raw pixels"]
-    rows.append(
-        {
-            "arm": "raw pixels",
-            "mAP flat": f"{raw['label']['flat']:.3f}",
-            "unnamed, flat": f"{raw['unnamed']['flat']:.3f}",
-            **{f"{name}, flat": f"{one['flat']:.3f}" for name, one in raw["real"].items()},
-        }
-    )
-    return TEXT.format(
-        table=tabulate(rows, headers="keys", tablefmt="github", stralign="left"),
-        verdicts="\n".join(f"- {line}" for line in verdicts(found)),
-        chance=found["chance"],
-        seeds=", ".join(map(str, found["seeds"])),
-    )
-
-
-TEXT = """# The paper's claims in miniature
-
-`python benchmarks/claims.py train --seed N` for every seed, then `python benchmarks/claims.py
-measure`. All arms have equal steps and data; the values of seeds {seeds} stand beside each other.
-mAP is macro over the nine modalities of medsynth's test split; chance is {chance:.3f}. *Unnamed* is
-a part of each image's state that no caption names (chance 0.5). The sets after it are real or
-derived from real images; no tokenizer was trained on them.
-
-{table}
-
-{verdicts}
-"""
-
-
-def _all(values: list[float], digits: int) -> str:
-    return " / ".join(f"{value:.{digits}f}" for value in values)
-
-
-def verdicts(found: dict[str, Any]) -> list[str]:
-    """The claims, one by one: held in every seed, or not reproduced."""
-    seeds = list(found["seeds"].values())
-
-    def of(arm: str, kind: str) -> NDArray[np.float64]:
-        return np.array([seed["arms"][arm]["label"][kind] for seed in seeds])
-
-    def decibels(arm: str) -> NDArray[np.float64]:
-        return np.array([seed["arms"][arm]["psnr"] for seed in seeds])
-
-    claims = []
-    for kind in ("flat", "mean"):
-        rise = of("B", kind) - of("A", kind)
-        claims.append((f"stage 1 gains at least 0.15 mAP ({kind})", rise, rise >= 0.15))
-    cost = decibels("A") - decibels("B")
-    claims.append(("stage 1 costs at most 0.5 dB", cost, cost <= 0.5))
-    for kind in ("flat", "mean"):
-        gains = [seed["C - B"][kind] for seed in seeds]
-        low = np.array([each["low"] for each in gains])
-        claims.append((f"stage 2 gains over stage 1 ({kind}); lower bounds", low, low > 0))
-        gap = np.abs(of("S", kind) - of("A", kind))
-        claims.append((f"shuffled pairs are within 0.03 of none ({kind})", gap, gap <= 0.03))
-    beyond = np.array([found["raw pixels"]["label"]["flat"] - found["chance"]])
-    claims.append(("raw pixels are within 0.05 of chance", beyond, np.abs(beyond) <= 0.05))
-    return [
-        f"{claim}: {_all(values.tolist(), 3)}: {'holds' if held.all() else '*not reproduced*'}"
-        for claim, values, held in claims
-    ]
 
 
 def main() -> None:
