@@ -24,6 +24,7 @@ from typing import Any
 from medbench.harness.file_hashes import file_sha256
 from medbench.harness.files import write_bytes, write_json
 from medbench.harness.packaged import INDEX
+from medbench.harness.training.presets import presets
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -97,6 +98,7 @@ def card(name: str, run: Path, file: Path, sha256: str) -> str:
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     config = summary["config"]
     data, settings = config["data"], config["settings"]
+    stages = _stages(TRACK[name], run)
     source = data["source"]
     pools = ", ".join(
         f"{pool['count']:,} {pool['source']}"
@@ -109,8 +111,9 @@ def card(name: str, run: Path, file: Path, sha256: str) -> str:
         "Parameters trained": f"{summary['parameters']:,}",
         "Licence": "Apache-2.0",
         "Training data": f"procedural images only: {pools}; no photograph, no patient",
-        "Steps": f"{summary['steps']:,} of {data['batch_size']} images of {data['side']} px",
-        "Time": f"{summary['seconds'] / 60:.0f} minutes on {summary['threads']} CPU thread(s), "
+        "Steps": f"{_by_stage(stages, 'steps', 1)} of {data['batch_size']} images of "
+        f"{data['side']} px, the last ones whole images of {data['whole_side']} px",
+        "Minutes": f"{_by_stage(stages, 'seconds', 60)} on {summary['threads']} CPU thread(s), "
         f"torch {summary['torch']}",
         "Weights": f"running mean over the steps, decay {settings['ema_decay']}",
         "Seed": str(settings["seed"]),
@@ -125,6 +128,23 @@ def card(name: str, run: Path, file: Path, sha256: str) -> str:
         "The complete configuration:\n\n```json\n"
         f"{json.dumps(config, indent=1)}\n```\n"
     )
+
+
+def _stages(member: Member, run: Path) -> dict[str, dict[str, Any]]:
+    """The summaries of the stages up to the member's own, by name; the name is empty for one."""
+    if not member.stage:
+        return {"": json.loads((run / "summary.json").read_text(encoding="utf-8"))}
+    names = [stage.name for stage in presets()[member.preset].stages()]
+    names = names[: names.index(member.stage) + 1]
+    files = {name: run.parent / name / "summary.json" for name in names}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
+
+
+def _by_stage(stages: dict[str, dict[str, Any]], key: str, unit: float) -> str:
+    found = {
+        name: s[key] / unit for name, s in stages.items() if (key, name) != ("steps", "teacher")
+    }
+    return " + ".join(f"{value:,.0f} {name}".strip() for name, value in found.items())
 
 
 def _validation(run: Path) -> str:
