@@ -5,7 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medbench.baselines.taming_blocks import AttnBlock, Decoder, Downsample, Encoder, Upsample
+from medbench.baselines.taming_blocks import (
+    AttnBlock,
+    Decoder,
+    Downsample,
+    Encoder,
+    Upsample,
+    group_norm,
+)
 from medbench.baselines.taming_config import TrunkSizes
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -32,7 +39,7 @@ def _sizes(**changes) -> TrunkSizes:
 
 @torch.no_grad()
 def test_attention_is_a_softmax_over_all_positions():
-    block = AttnBlock(32)
+    block = AttnBlock(32, norm=group_norm(32))
     x = torch.randn(2, 32, 3, 5)
     q, k, v = (part(block.norm(x)).flatten(2) for part in (block.q, block.k, block.v))
     share = torch.einsum("bci,bcj->bij", q, k).div(32**0.5).softmax(dim=2)
