@@ -12,7 +12,8 @@ from typing import Any
 from ..harness.errors import UsageError
 from ..harness.protocol import code_bits
 from ..tokenizers.meditok_config import refuse_unknown
-from .taming_config import NORM_GROUPS, TrunkSizes, require_count
+from .config_checks import require_count
+from .taming_config import NORM_GROUPS, TrunkSizes
 
 OFFICIAL_CONFIG: dict[str, Any] = {
     "codebook_size": 32768,

@@ -12,7 +12,8 @@ from typing import Any
 from ..harness.errors import UsageError
 from ..harness.protocol import code_bits
 from ..tokenizers.meditok_config import refuse_unknown
-from .taming_config import BENCHMARK_SIDE, BITS_PER_LATENT_VALUE, require_count
+from .config_checks import require_count
+from .taming_config import BENCHMARK_SIDE, BITS_PER_LATENT_VALUE
 
 OFFICIAL_CONFIG: dict[str, Any] = {
     "quantize": {"num_embeddings": 1024, "embedding_dim": 512, "mode": "soft"},

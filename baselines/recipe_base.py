@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +12,7 @@ from torch import nn
 from ..harness.errors import UsageError
 from ..harness.training.config_terms import read_fields
 from ..tokenizers.initialisation import Start
+from ..tokenizers.transform_code import PatchTransform
 
 _BIAS = 0.2
 
@@ -87,32 +88,47 @@ class PlainTrainable(Generic[Network]):
             raise UsageError(message)
 
 
-def from_scratch(make: Callable[[], Network], *, seed: int) -> Network:
+def ends_of_trunk(network: Any) -> Sequence[nn.Module]:
+    """What the last norms of an encoder and a decoder of the VQGAN family follow."""
+    return network.encoder.before_norm, network.decoder.before_norm
+
+
+def from_scratch(
+    make: Callable[[], Network],
+    method: PlainMethod,
+    *,
+    seed: int,
+    before_norms: Callable[[Network], Sequence[nn.Module]] = ends_of_trunk,
+) -> Network:
     """A network in training mode whose weights follow from `seed` alone.
 
-    The random state of the process is left as it was.
+    The random state of the process is left as it was. A norm takes the amplitude of what it gets;
+    with a constant beside it, it can be told still. Too large a constant drowns colour.
+
+    Args:
+        make: the network, with upstream's starting weights.
+        method: a `conditioned` start gives the layers in front of norms a bias of spread 0.2.
+        seed: of the weights.
+        before_norms: layers that a norm follows which no residual path leads round.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make().train()
-
-
-def start_from(network: Network, before_norms: Iterable[nn.Module], start: Start) -> Network:
-    """Starting weights of a kind.
-
-    A norm takes the amplitude of what it gets; with a constant beside it, it can be told still. Too
-    large a constant drowns colour.
-
-    Args:
-        network: with upstream's.
-        before_norms: layers that a norm follows which no residual path leads round.
-        start: `conditioned` gives these a bias of spread 0.2.
-    """
-    if start == "conditioned":
-        for layer in before_norms:
+        network = make()
+        for layer in before_norms(network) if method.start == "conditioned" else ():
             if isinstance(layer.bias, torch.Tensor):
                 nn.init.normal_(layer.bias, std=_BIAS)
-    return network
+    return network.train()
+
+
+def first_code(
+    method: PlainMethod, count: int, side: int, *, channels: int = 3
+) -> PatchTransform | None:
+    """The transform code of a latent, where the method asks for one; arguments as its own.
+
+    Raises:
+        UsageError: a patch has fewer coefficients than the latent dimensions.
+    """
+    return PatchTransform(count, side, channels=channels) if method.transform_code else None
 
 
 def read_method(config: Mapping[str, Any], kind: type[Method]) -> Method:

@@ -14,16 +14,15 @@ from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
-from ..tokenizers.transform_code import PatchTransform
 from .emu3_config import Emu3Config
 from .emu3_model import Emu3Model
 from .recipe_base import (
     PlainMethod,
     PlainTrainable,
     code_vectors,
+    first_code,
     from_scratch,
     read_method,
-    start_from,
 )
 
 _LEAST_IMAGES = 4
@@ -43,10 +42,9 @@ class TrainableEmu3(PlainTrainable[Emu3Model]):
     """
 
     def __init__(self, config: Emu3Config, method: PlainMethod, *, seed: int) -> None:
-        code = PatchTransform(config.trunk.z_channels, config.trunk.downsample)
         super().__init__(
-            from_scratch(lambda: _start(config, method), seed=seed),
-            code if method.transform_code else None,
+            from_scratch(lambda: Emu3Model(config), method, seed=seed),
+            first_code(method, config.trunk.z_channels, config.trunk.downsample),
         )
         self._norms = [m for m in self.network.modules() if isinstance(m, nn.BatchNorm3d)]
 
@@ -90,11 +88,6 @@ class TrainableEmu3(PlainTrainable[Emu3Model]):
             shared = [norm.running_mean.clone(), norm.running_var.clone()]
             parallel.sum_over_processes(shared)
             norm.running_mean, norm.running_var = (s / parallel.world_size() for s in shared)
-
-
-def _start(config: Emu3Config, method: PlainMethod) -> Emu3Model:
-    model = Emu3Model(config)
-    return start_from(model, (model.encoder.before_norm, model.decoder.before_norm), method.start)
 
 
 def make(config: Mapping[str, Any], *, seed: int) -> TrainableEmu3:

@@ -20,9 +20,8 @@ from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
-from ..tokenizers.transform_code import PatchTransform
 from .medvae_model import MedVAEModel
-from .recipe_base import PlainMethod, PlainTrainable, from_scratch, read_method, start_from
+from .recipe_base import PlainMethod, PlainTrainable, first_code, from_scratch, read_method
 from .taming_config import MedVAEConfig
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -57,10 +56,9 @@ class TrainableMedVAE(PlainTrainable[MedVAEModel]):
             )
             raise UsageError(message)
         trunk = config.trunk
-        code = PatchTransform(config.embed_dim, trunk.downsample, channels=trunk.in_channels)
         super().__init__(
-            from_scratch(lambda: _start(config, method), seed=seed),
-            code if method.transform_code else None,
+            from_scratch(lambda: MedVAEModel(config), method, seed=seed),
+            first_code(method, config.embed_dim, trunk.downsample, channels=trunk.in_channels),
         )
         self.method = method
 
@@ -94,11 +92,6 @@ class TrainableMedVAE(PlainTrainable[MedVAEModel]):
         rec = self.network.decode_latent(latent)
         terms["kl"] = self.method.kl_weight * share
         return Reconstruction(rec, latent, terms=terms, target=target)
-
-
-def _start(config: MedVAEConfig, method: PlainMethod) -> MedVAEModel:
-    model = MedVAEModel(config)
-    return start_from(model, (model.encoder.before_norm, model.decoder.before_norm), method.start)
 
 
 def make(config: Mapping[str, Any], *, seed: int) -> TrainableMedVAE:

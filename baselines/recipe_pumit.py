@@ -22,14 +22,7 @@ from ..harness.training.trainable import Reconstruction
 from ..tokenizers.transform_code import PatchTransform
 from .pumit_config import PUMITConfig
 from .pumit_model import PUMITModel
-from .recipe_base import (
-    PlainMethod,
-    PlainTrainable,
-    code_vectors,
-    from_scratch,
-    read_method,
-    start_from,
-)
+from .recipe_base import PlainMethod, PlainTrainable, code_vectors, from_scratch, read_method
 
 _FLOOR = 1e-7
 """Added to mean probabilities before their logarithm."""
@@ -79,7 +72,7 @@ class TrainablePUMIT(PlainTrainable[PUMITModel]):
 
     def __init__(self, config: PUMITConfig, method: PUMITMethod, *, seed: int) -> None:
         super().__init__(
-            from_scratch(lambda: _start(config, method), seed=seed),
+            from_scratch(lambda: PUMITModel(config), method, seed=seed, before_norms=_convolutions),
             BothSigns(config) if method.transform_code else None,
         )
         self.method = method
@@ -131,10 +124,8 @@ class TrainablePUMIT(PlainTrainable[PUMITModel]):
         return {k: _with_depth(v) if v.ndim == 4 else v for k, v in weights.items()}
 
 
-def _start(config: PUMITConfig, method: PUMITMethod) -> PUMITModel:
-    model = PUMITModel(config)
-    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    return start_from(model, convolutions, method.start)
+def _convolutions(model: PUMITModel) -> list[nn.Module]:
+    return [part for part in model.modules() if isinstance(part, nn.Conv2d)]
 
 
 def _with_depth(kernel: Tensor) -> Tensor:

@@ -21,8 +21,7 @@ from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
-from ..tokenizers.transform_code import PatchTransform
-from .recipe_base import PlainMethod, PlainTrainable, from_scratch, read_method, start_from
+from .recipe_base import PlainMethod, PlainTrainable, first_code, from_scratch, read_method
 from .semantic_teacher import SemanticTeacher, find_teacher
 from .tokenflow_config import PATCH, TokenFlowConfig
 from .tokenflow_model import TokenFlowModel
@@ -78,10 +77,9 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
         seed: int,
         teacher: SemanticTeacher | None = None,
     ) -> None:
-        code = PatchTransform(config.codebook_embed_dim, PATCH)
         super().__init__(
-            from_scratch(lambda: _start(config, method), seed=seed),
-            code if method.transform_code else None,
+            from_scratch(lambda: _starting_network(config), method, seed=seed),
+            first_code(method, config.codebook_embed_dim, PATCH),
         )
         self.method = method
         self.teacher = teacher or find_teacher(method.teacher)
@@ -186,7 +184,7 @@ def _join_halves(quantizer: SharedQuantizer) -> Tensor:
     return book
 
 
-def _start(config: TokenFlowConfig, method: TokenFlowMethod) -> TokenFlowModel:
+def _starting_network(config: TokenFlowConfig) -> TokenFlowModel:
     """torch's own starting weights; those of CLIP and BEiT where torch has none."""
     model = TokenFlowModel(config)
     width = config.sizes.dim
@@ -194,7 +192,7 @@ def _start(config: TokenFlowConfig, method: TokenFlowMethod) -> TokenFlowModel:
     nn.init.normal_(model.encoder_vqkd.positional_embedding, std=width**-0.5)
     nn.init.trunc_normal_(model.decoder_vqkd.cls_token, std=0.02)
     nn.init.trunc_normal_(model.decoder_vqkd.pos_embed, std=0.02)
-    return start_from(model, (model.encoder.before_norm, model.decoder.before_norm), method.start)
+    return model
 
 
 def make(config: Mapping[str, Any], *, seed: int) -> TrainableTokenFlow:

@@ -14,14 +14,13 @@ from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
-from ..tokenizers.transform_code import PatchTransform
 from .recipe_base import (
     PlainMethod,
     PlainTrainable,
     code_vectors,
+    first_code,
     from_scratch,
     read_method,
-    start_from,
 )
 from .taming_config import VQGANConfig
 from .taming_quantizer import VectorQuantizer
@@ -44,10 +43,9 @@ class TrainableVQGAN(PlainTrainable[VQGANModel]):
         if config.gumbel:
             message = "a GumbelVQ cannot be trained here: leave out temperature_scheduler_config"
             raise UsageError(message)
-        code = PatchTransform(config.embed_dim, config.trunk.downsample)
         super().__init__(
-            from_scratch(lambda: _start(config, method), seed=seed),
-            code if method.transform_code else None,
+            from_scratch(lambda: VQGANModel(config), method, seed=seed),
+            first_code(method, config.embed_dim, config.trunk.downsample),
         )
 
     @property
@@ -73,11 +71,6 @@ class TrainableVQGAN(PlainTrainable[VQGANModel]):
         rec = self.network.decode_latent(found.zq)
         indices = found.indices.reshape(-1, 1)
         return Reconstruction(rec, found.zq, code_vectors(z), indices, terms={"vq": found.vq_loss})
-
-
-def _start(config: VQGANConfig, method: PlainMethod) -> VQGANModel:
-    model = VQGANModel(config)
-    return start_from(model, (model.encoder.before_norm, model.decoder.before_norm), method.start)
 
 
 def _quantizer(network: VQGANModel) -> VectorQuantizer:

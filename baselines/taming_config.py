@@ -13,6 +13,7 @@ from typing import Any
 from ..harness.errors import UsageError
 from ..harness.protocol import code_bits
 from ..tokenizers.meditok_config import refuse_unknown
+from .config_checks import is_count, require_count, require_counts, require_flag
 
 BENCHMARK_SIDE = 256
 """Pixels; a configured `resolution` only says on which levels attention stands."""
@@ -87,7 +88,7 @@ class TrunkSizes:
             "norm_groups",
         ):
             require_count(name, getattr(self, name))
-        if not 1 <= len(self.ch_mult) <= _MOST_LEVELS or not all(map(_counts, self.ch_mult)):
+        if not 1 <= len(self.ch_mult) <= _MOST_LEVELS or not all(map(is_count, self.ch_mult)):
             message = (
                 f"ch_mult must be 1 to {_MOST_LEVELS} integers of at least 1, not "
                 f"{list(self.ch_mult)}"
@@ -142,8 +143,8 @@ class TrunkSizes:
                 message = f"{name} must be {only!r}, as in every published network: {terms[name]!r}"
                 raise UsageError(message)
         require_count("resolution", terms["resolution"])
-        levels = len(_integers("ch_mult", terms["ch_mult"]))
-        wanted = set(_integers("attn_resolutions", terms["attn_resolutions"]))
+        levels = len(require_counts("ch_mult", terms["ch_mult"]))
+        wanted = set(require_counts("attn_resolutions", terms["attn_resolutions"]))
         lowest = terms["resolution"] // 2 ** max(levels - 1, 0)
         going_down = {i: terms["resolution"] // 2**i for i in range(levels)}
         going_up = {i: lowest * 2 ** (levels - 1 - i) for i in range(levels)}
@@ -152,7 +153,7 @@ class TrunkSizes:
             out_channels=terms.get("out_ch", 3),
             z_channels=terms["z_channels"],
             ch=terms["ch"],
-            ch_mult=_integers("ch_mult", terms["ch_mult"]),
+            ch_mult=require_counts("ch_mult", terms["ch_mult"]),
             num_res_blocks=terms["num_res_blocks"],
             double_z=require_flag("double_z", terms.get("double_z", False)),
             encoder_attention=frozenset(i for i, side in going_down.items() if side in wanted),
@@ -260,32 +261,6 @@ class MedVAEConfig:
             lora_rank=terms.get("lora_rank"),
             apply_channel_ds=terms.get("apply_channel_ds", True),
         )
-
-
-def require_count(name: str, value: Any) -> None:
-    """Refuse what is no integer of at least 1."""
-    if not _counts(value):
-        message = f"{name} must be an integer of at least 1, not {value!r}"
-        raise UsageError(message)
-
-
-def require_flag(name: str, value: Any) -> bool:
-    """Return a truth value, refusing anything else."""
-    if not isinstance(value, bool):
-        message = f"{name} must be true or false, not {value!r}"
-        raise UsageError(message)
-    return value
-
-
-def _counts(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _integers(name: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not all(map(_counts, value)):
-        message = f"{name} must be a list of integers of at least 1, not {value!r}"
-        raise UsageError(message)
-    return tuple(value)
 
 
 def _require_image_channels(trunk: TrunkSizes) -> None:

@@ -53,6 +53,20 @@ def test_without_the_term_there_is_no_transform_code(small_recipe, images, name)
     assert "first_code" not in reconstruct(recipe, images).terms
 
 
+@pytest.mark.parametrize("transform_code", [False, True])
+def test_a_latent_wider_than_a_patch_is_refused_only_where_it_is_to_be_taught(
+    small_config, overlay, transform_code
+):
+    wide = {"model": {"embed_dim": 193}, "method": {"transform_code": transform_code}}
+    make = recipe_module("vqgan").make
+    config = overlay(small_config("vqgan-tiny"), wide)
+    if not transform_code:
+        assert make(config, seed=0).first_code is None
+        return
+    with pytest.raises(UsageError, match="8 pixels has 192 coefficients"):
+        make(config, seed=0)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_conditioned_start_differs_from_upstreams_in_some_biases_only(small_recipe, name):
     def weights(start: str) -> dict[str, torch.Tensor]:
