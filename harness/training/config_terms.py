@@ -27,7 +27,8 @@ def read_fields(kind: type[Terms], terms: Any, where: str) -> Terms:
         where: the part's place in the configuration, for the message.
 
     Raises:
-        UsageError: a term is unknown, missing or of the wrong kind.
+        UsageError: a term is unknown, missing or of the wrong kind, or the dataclass itself
+            refuses the values.
     """
     known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(terms, Mapping):
@@ -42,9 +43,12 @@ def read_fields(kind: type[Terms], terms: Any, where: str) -> Terms:
         message = f"{where} lacks {', '.join(absent)}"
         raise UsageError(message)
     hints = typing.get_type_hints(kind)
-    return kind(
-        **{name: _read(hints[name], value, f"{where}.{name}") for name, value in terms.items()}
-    )
+    values = {name: _read(hints[name], value, f"{where}.{name}") for name, value in terms.items()}
+    try:
+        return kind(**values)
+    except UsageError as error:
+        message = f"{where}: {error}"
+        raise UsageError(message) from error
 
 
 def _needed(field: Any) -> bool:

@@ -15,6 +15,11 @@ class Inner:
     name: str
     size: int = 1
 
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            message = f"an inner part is never of size {self.size}"
+            raise UsageError(message)
+
 
 @dataclass(frozen=True)
 class Outer:
@@ -92,6 +97,10 @@ def test_a_whole_number_is_a_number() -> None:
         ({"rate": 1.0, "limit": "4"}, r"outer\.limit: .*not '4'"),
         ({"rate": 1.0, "inner": {"size": 1}}, r"outer\.inner lacks name"),
         ({"rate": 1.0, "inner": {"name": "x", "y": 1}}, r"outer\.inner has unknown terms: y"),
+        (
+            {"rate": 1.0, "inner": {"name": "x", "size": 0}},
+            r"outer\.inner: an inner part is never of size 0",
+        ),
         ({"rate": 1.0, "inner": 3}, r"outer\.inner must hold name, size by name, not 3"),
         ({"rate": 1.0, "several": {"name": "x"}}, r"outer\.several must be a list"),
         ({"rate": 1.0, "several": [{"name": "x"}, {}]}, r"outer\.several\[1\] lacks name"),

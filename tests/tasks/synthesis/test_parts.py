@@ -46,14 +46,16 @@ def test_a_file_extends_a_preset_and_is_known_by_its_terms(tmp_path):
         ("extends: tiny\nsamples: 1\n", "at least 2 samples"),
         ("extends: tiny\nepochs: 3\n", "either `epochs` or `steps`"),
         ("extends: tiny\nsteps: 5\n", "warm-up"),
+        ("extends: tiny\nsampling: {temperature: 0}\n", "temperature above 0"),
         ("extends: nothing\n", "nothing must hold terms"),
     ],
 )
-def test_wrong_presets_are_refused(tmp_path, text, words):
+def test_wrong_presets_are_refused_by_their_file(tmp_path, text, words):
     path = tmp_path / "preset.yaml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=words) as refused:
         find_preset(str(path))
+    assert str(path) in str(refused.value)
 
 
 def test_unknown_preset_names_the_known_ones():
