@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import json
 import os
 import random
@@ -130,26 +131,29 @@ def _change_bytes(data: bytearray, rng: random.Random) -> None:
 
 
 def _change_tree(tree: Any, rng: random.Random) -> Any:
-    """One value of the tree replaced, taken out, doubled or nested."""
+    """One value of the tree replaced, taken out or doubled.
+
+    What is put in is a copy: a list shared with `VALUES` could come to hold itself.
+    """
     places: list[tuple[Any, Any]] = []
-    waiting = [tree]
+    waiting = [tree] if isinstance(tree, dict | list) else []
     while waiting:
         each = waiting.pop()
         keys: list[Any] = list(each) if isinstance(each, dict) else list(range(len(each)))
         places += [(each, key) for key in keys]
         waiting += [each[key] for key in keys if isinstance(each[key], dict | list)]
     if not places:
-        return rng.choice(VALUES)
+        return copy.deepcopy(rng.choice(VALUES))
     holder, key = rng.choice(places)
     kind = rng.randrange(5)
     if kind <= 2:
-        holder[key] = rng.choice(VALUES)
+        holder[key] = copy.deepcopy(rng.choice(VALUES))
     elif kind == 3:
         del holder[key]
     elif isinstance(holder, dict):
-        holder[rng.choice(["x", "__class__", "", "\x00"])] = holder[key]
+        holder[rng.choice(["x", "__class__", "", "\x00"])] = copy.deepcopy(holder[key])
     else:
-        holder.append(holder[key])
+        holder.append(copy.deepcopy(holder[key]))
     return tree
 
 

@@ -14,7 +14,7 @@ from .errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    from pyarrow.parquet import FileMetaData
+    from pyarrow.parquet import ParquetFile
 
 MOST_CELLS = 1 << 28
 """Rows times the columns that are read."""
@@ -53,11 +53,12 @@ def read_table(
             if rows * max(1, len(wanted)) > MOST_CELLS:
                 message = f"{rows:,} rows of {len(wanted)} columns; at most {MOST_CELLS:,} cells"
                 raise ValueError(message)
-            block_rows = _block_rows(file.metadata)
+            block_rows = _block_rows(file, wanted)
         blocks, held = [], 0
         # Texts that repeat are kept once until it is known how much they come to.
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             for block in file.iter_batches(block_rows, columns=wanted):
+                block.validate(full=True)  # texts are UTF-8, and indices have their entry
                 held += sum(map(_unpacked_bytes, block.columns))
                 if held > LARGEST_TABLE_BYTES:
                     message = f"more than {LARGEST_TABLE_BYTES:,} bytes unpacked"
@@ -125,9 +126,13 @@ def _plain(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _block_rows(metadata: FileMetaData) -> int:
+def _block_rows(file: ParquetFile, wanted: Sequence[str]) -> int:
     """Rows to unpack at a time; values that are prefixes of each other repeat without a trace."""
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    groups = range(file.metadata.num_row_groups)
+    for group in groups:
+        # A reader raises where statistics contradict their column; asked for alone, they abort.
+        next(file.iter_batches(1, row_groups=[group], columns=list(wanted)), None)
+    places = [i for i, leaf in enumerate(file.schema) if leaf.path.split(".")[0] in wanted]
+    columns = [file.metadata.row_group(group).column(place) for group in groups for place in places]
     sizes = [c.total_uncompressed_size for c in columns if "DELTA_BYTE_ARRAY" in c.encodings]
     return max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, *sizes, 1)))

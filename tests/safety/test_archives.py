@@ -246,6 +246,21 @@ def test_one_long_text_in_every_row(tmp_path, attempt, monkeypatch, options):
     attempt(lambda: read_table(path), names=path)
 
 
+def test_statistics_that_contradict_their_column_do_not_end_the_process(attempt):
+    # The third column's histogram has two bins and should have one: a byte of a valid file changed.
+    path = Path(__file__).with_name("contradicting_statistics.parquet")
+    message = attempt(lambda: read_table(path), names=path)
+    assert "histogram size mismatch" in message
+
+
+def test_text_that_is_no_utf8(tmp_path, attempt):
+    broken = pa.array([b"a.png", b"a.p\xffg"]).view(pa.string())
+    modality = ["ct", "ct"]
+    path = parquet(tmp_path / "bytes.parquet", {"path": broken, "modality": modality})
+    message = attempt(read_all(f"manifest:{path}"), names=path)
+    assert "UTF8" in message
+
+
 @pytest.mark.parametrize(
     "columns",
     [

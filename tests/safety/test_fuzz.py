@@ -50,10 +50,21 @@ def test_changed_files(fuzz, attempt, tmp_path, name, seed):
     tried(fuzz, attempt, name, tmp_path, seed)
 
 
+def test_the_same_seed_gives_the_same_change_whatever_came_before(fuzz):
+    data = b'[{"a": []}, [[]], {"b": {"c": 1}}]'
+
+    def changes() -> list[bytes]:
+        return [fuzz.mutate(data, random.Random(seed)) for seed in range(3_000)]
+
+    assert changes() == changes()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=THOROUGH, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=THOROUGH, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 @given(seed=st.integers(0, 1 << 60))
 def test_many_changed_files(fuzz, attempt, tmp_path, name, seed):
     tried(fuzz, attempt, name, tmp_path, seed)
