@@ -32,7 +32,7 @@ def locate(source: Weights, *, tokenizer: str, offline: bool = False) -> Path:
     if isinstance(source, ManualFile):
         message = (
             f"{tokenizer}: its weights have to be fetched by hand. Download {source.place} "
-            f"(licence: {source.licence}) and pass --weights PATH."
+            f"(licence: {source.licence}) and pass --weights PATH. {_small(tokenizer)}"
         )
         raise MissingPrerequisite(message)
     looked_at = hub_places(source)
@@ -131,7 +131,6 @@ def _checked(path: Path, sha256: str | None, *, remedy: str) -> Path:
 
 
 def _absence(source: HubFile, looked_at: list[Path], *, tokenizer: str, offline: bool) -> str:
-    name = tokenizer.partition("@")[0]
     size = f"{source.size_bytes / 1e9:.2f} GB" if source.size_bytes else "size unknown"
     command = f"medbench weights fetch {tokenizer}"
     how = f"On a machine with a connection: {command}" if offline else f"Fetch with: {command}"
@@ -139,5 +138,9 @@ def _absence(source: HubFile, looked_at: list[Path], *, tokenizer: str, offline:
         f"{tokenizer}: its weights are not on this machine "
         f"({source.repository}/{source.filename}, {size}, licence: {source.licence}). "
         f"Looked at: {', '.join(map(str, looked_at))}. "
-        f"{how}, or pass --weights PATH. {name}@tiny, where it is listed, needs no download."
+        f"{how}, or pass --weights PATH. {_small(tokenizer)}"
     )
+
+
+def _small(tokenizer: str) -> str:
+    return f"{tokenizer.partition('@')[0]}@tiny, where it is listed, needs no download."

@@ -217,6 +217,7 @@ def test_weights_that_no_command_fetches_say_where_they_are(name, capsys):
     assert invoke(["weights", "fetch", f"{name}@official", "--yes"]) == ExitCode.USAGE
     assert "by hand, then pass --weights PATH" in capsys.readouterr().err
     assert invoke(["validate", f"{name}@official"]) == ExitCode.MISSING_PREREQUISITE
+    assert f"{name}@tiny" in capsys.readouterr().err
 
 
 def test_a_slip_in_a_name_is_answered_with_the_right_one(published, capsys):
