@@ -1,11 +1,12 @@
-"""The small tokenizers, codecs and bounds on real images: the tables of docs/real-images.md.
+"""The small tokenizers, codecs and bounds on real images: docs/real-recon.md, docs/real-probe.md.
 
-    python benchmarks/real_images.py [--output runs/real] [--only recon|probe] [--at-a-time 2]
+    python benchmarks/real_images.py recon|probe [--output runs/real] [--at-a-time 2]
 
 `MEDBENCH_DATA` names a folder with `recon/MODALITY/*.png`, `medmnist/{breast,pneumonia}mnist.npz`
 and `derived_classification/*.npz`. A sweep: call it again to go on. JPEG, WebP and AVIF have the
-bits of MedITok and of VQGAN. Runs start in the output folder, where a link `data` leads to the
-images, so that the commands told with the tables hold on any machine.
+bits of MedITok and of VQGAN. Beside the probes stands a ResNet-18 of timm with random weights:
+better than chance, or the probe is broken. Runs start in the output folder, where a link `data`
+leads to the images, so that the commands told with the tables hold on any machine.
 """
 
 from __future__ import annotations
@@ -15,28 +16,32 @@ import subprocess
 import sys
 from pathlib import Path
 
+import timm
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from medbench.harness.files import write_bytes
 from medbench.harness.locations import data_root
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "real-images.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 BOUNDS = ["mean", "down8", "down16"]
 CODECS = [f"{codec}@{of}" for of in ("meditok", "vqgan@tiny") for codec in ("jpeg", "webp", "avif")]
+SETS = [
+    "npz@ultrasound:data/medmnist/breastmnist.npz",
+    "npz@xray:data/medmnist/pneumoniamnist.npz",
+    "npz@mri:data/derived_classification/brainmri4_28_derived.npz",
+    "npz@dermoscopy:data/derived_classification/ham_malignant_28_derived.npz",
+]
 LIMIT = 100
+ANCHOR = "resnet18.a1_in1k"
 
 
 def spec(task: str, at_a_time: int) -> dict[str, object]:
     """The sweep's terms."""
-    sets = [
-        "npz@ultrasound:data/medmnist/breastmnist.npz",
-        "npz@xray:data/medmnist/pneumoniamnist.npz",
-        "npz@mri:data/derived_classification/brainmri4_28_derived.npz",
-        "npz@dermoscopy:data/derived_classification/ham_malignant_28_derived.npz",
-    ]
     tasks = {
         "recon": {"name": "recon", "datasets": ["folder:data/recon"]},
-        "probe": {"name": "probe", "datasets": sets, "limit": LIMIT},
+        "probe": {"name": "probe", "datasets": SETS, "limit": LIMIT},
     }
     others = {"recon": [*BOUNDS, *CODECS], "probe": ["pixels", "down16"]}
     return {
@@ -50,19 +55,30 @@ def spec(task: str, at_a_time: int) -> dict[str, object]:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=("recon", "probe"))
     parser.add_argument("--output", type=Path, default=Path("runs/real"))
-    parser.add_argument("--only", choices=("recon", "probe"))
     parser.add_argument("--at-a-time", type=int, default=2)
     asked = parser.parse_args()
-    asked.output.mkdir(parents=True, exist_ok=True)
-    link = asked.output / "data"
-    if not link.is_symlink():
-        link.symlink_to(data_root().resolve(), target_is_directory=True)
-    for name in [asked.only] if asked.only else ["recon", "probe"]:
-        terms = yaml.safe_dump(spec(name, asked.at_a_time))
-        write_bytes(asked.output / f"{name}.yaml", terms.encode())
-        medbench(asked.output, "sweep", f"{name}.yaml", "--output", "results")
-    medbench(asked.output, "leaderboard", "--results", "results", "--update", str(PAGE))
+    folder = asked.output / asked.task
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "data").is_symlink():
+        (folder / "data").symlink_to(data_root().resolve(), target_is_directory=True)
+    write_bytes(folder / "sweep.yaml", yaml.safe_dump(spec(asked.task, asked.at_a_time)).encode())
+    medbench(folder, "sweep", "sweep.yaml", "--output", "results")
+    if asked.task == "probe":
+        probe_anchor(folder)
+    page = DOCS / f"real-{asked.task}.md"
+    medbench(folder, "leaderboard", "--results", "results", "--update", str(page))
+
+
+def probe_anchor(folder: Path) -> None:
+    """A network that is known and has learnt nothing."""
+    torch.manual_seed(0)
+    save_file(timm.create_model(ANCHOR).state_dict(), folder / "untrained.safetensors")
+    weights = ["--weights", "untrained.safetensors", "--label", "untrained"]
+    for dataset in SETS:
+        cell = ["--task", "probe", "--dataset", dataset, "--limit", str(LIMIT)]
+        medbench(folder, "run", "--tokenizer", f"timm:{ANCHOR}", *weights, *cell)
 
 
 def medbench(folder: Path, *words: str) -> None:
