@@ -168,18 +168,34 @@ def _on_base(config: dict[str, Any], path: Path, trail: tuple[Path, ...]) -> dic
     return _overlaid(_merged(path.parent / base, trail), config)
 
 
-def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _overlaid(
+    below: Mapping[str, Any], above: Mapping[str, Any], *, final: bool = True
+) -> dict[str, Any]:
     """`below` with the terms of `above`; mappings that both have are overlaid in turn.
 
-    A term that is None above is taken out.
+    A term that is None above is taken out. Stages are changes themselves, of what stands beside
+    them: there it stays None (not `final`), and takes out that as well.
     """
     merged = dict(below)
     for name, value in above.items():
         old = merged.get(name)
-        if value is None and name in merged:
+        if value is None and name in merged and final:
             del merged[name]
             continue
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            value = _overlaid(old, value)
+            value = _stages(old, value) if name == STAGES else _overlaid(old, value, final=final)
         merged[name] = value
+    return merged
+
+
+def _stages(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, each in above.items():
+        old = merged.get(name)
+        if each is None and name in merged:
+            del merged[name]
+        elif isinstance(old, Mapping) and isinstance(each, Mapping):
+            merged[name] = _overlaid(old, each, final=_ALONE in old or _ALONE in each)
+        else:
+            merged[name] = each
     return merged

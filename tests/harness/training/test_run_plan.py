@@ -92,6 +92,14 @@ def test_stages_are_overlaid_stage_by_stage_when_files_extend_each_other(write):
     assert found["two"] == found["three"] == BASE
 
 
+def test_null_in_a_stage_takes_a_term_out_that_the_stage_and_the_rest_of_the_file_have(write):
+    write("base.yaml", {**BASE, "stages": {"one": {"plan": {"d": [3]}}, "two": {}}})
+    change = {"extends": "base.yaml", "stages": {"one": {"plan": {"d": None}}}}
+    one, two = read_stages(write("change.yaml", change))
+    assert (one.name, two.config) == ("one", BASE)
+    assert one.config["plan"] == {key: each for key, each in BASE["plan"].items() if key != "d"}
+
+
 def test_a_stage_that_extends_a_file_of_its_own_shares_nothing_with_the_others(write):
     other = {"recipe": "teacher", "settings": {"steps": 1, "seed": 4}, "words": {"least": 2}}
     write("inner/teacher.yaml", other)
