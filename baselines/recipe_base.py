@@ -123,7 +123,7 @@ def from_scratch(
 def first_code(
     method: PlainMethod, count: int, side: int, *, channels: int = 3
 ) -> PatchTransform | None:
-    """The transform code of a latent, where the method asks for one; arguments as its own.
+    """The transform code of a latent, where the method asks for one; `count`, `side` and `channels` are its own.
 
     Raises:
         UsageError: a patch has fewer coefficients than the latent dimensions.

@@ -34,28 +34,25 @@ SETS = [
     "npz@dermoscopy:data/derived_classification/ham_malignant_28_derived.npz",
 ]
 LIMIT = 100
+TASKS = {
+    "recon": {"datasets": ["folder:data/recon"]},
+    "probe": {"datasets": SETS, "limit": LIMIT},
+}
+BESIDE = {"recon": [*BOUNDS, *CODECS], "probe": ["pixels", "down16"]}
 ANCHOR = "resnet18.a1_in1k"
 
 
 def spec(task: str, at_a_time: int) -> dict[str, object]:
     """The sweep's terms."""
-    tasks = {
-        "recon": {"name": "recon", "datasets": ["folder:data/recon"]},
-        "probe": {"name": "probe", "datasets": SETS, "limit": LIMIT},
-    }
-    others = {"recon": [*BOUNDS, *CODECS], "probe": ["pixels", "down16"]}
-    return {
-        "tokenizers": ["*@tiny", *others[task]],
-        "tasks": [tasks[task]],
-        "at_a_time": at_a_time,
-        "threads": 1,
-    }
+    cells = {"name": task, **TASKS[task]}
+    tokenizers = ["*@tiny", *BESIDE[task]]
+    return {"tokenizers": tokenizers, "tasks": [cells], "at_a_time": at_a_time, "threads": 1}
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=("recon", "probe"))
+    parser.add_argument("task", choices=TASKS)
     parser.add_argument("--output", type=Path, default=Path("runs/real"))
     parser.add_argument("--at-a-time", type=int, default=2)
     asked = parser.parse_args()
@@ -68,6 +65,8 @@ def main() -> None:
     if asked.task == "probe":
         probe_anchor(folder)
     page = DOCS / f"real-{asked.task}.md"
+    if not page.exists():
+        write_bytes(page, b"# Real images\n\n<!-- medbench:begin -->\n<!-- medbench:end -->\n")
     medbench(folder, "leaderboard", "--results", "results", "--update", str(page))
 
 

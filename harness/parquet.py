@@ -126,13 +126,14 @@ def _plain(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _block_rows(file: ParquetFile, wanted: Sequence[str]) -> int:
+def _block_rows(file: ParquetFile, wanted: list[str]) -> int:
     """Rows to unpack at a time; values that are prefixes of each other repeat without a trace."""
     groups = range(file.metadata.num_row_groups)
     for group in groups:
         # A reader raises where statistics contradict their column; asked for alone, they abort.
-        next(file.iter_batches(1, row_groups=[group], columns=list(wanted)), None)
-    places = [i for i, leaf in enumerate(file.schema) if leaf.path.split(".")[0] in wanted]
+        next(file.iter_batches(1, row_groups=[group], columns=wanted), None)
+    starts = tuple(f"{name}." for name in wanted)  # a plain column's name may have dots as well
+    places = [i for i, leaf in enumerate(file.schema) if f"{leaf.path}.".startswith(starts)]
     columns = [file.metadata.row_group(group).column(place) for group in groups for place in places]
     sizes = [c.total_uncompressed_size for c in columns if "DELTA_BYTE_ARRAY" in c.encodings]
     return max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, *sizes, 1)))

@@ -73,7 +73,8 @@ def read_stages(path: Path, change: Mapping[str, Any] | None = None) -> tuple[St
             raise UsageError(message)
         own = dict(each or {})
         below = {} if own.pop(_ALONE, False) else whole
-        found.append(Stage(str(name), _resolved(_overlaid(below, own), f"{path}: {name}")))
+        config = _without_none(_overlaid(below, own))
+        found.append(Stage(str(name), _resolved(config, f"{path}: {name}")))
     if not found:
         message = f"{path} has no stage to train"
         raise UsageError(message)
@@ -110,11 +111,7 @@ def _with_steps(value: Any, per_epoch: float | None, where: str) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {"epochs"}:
             return _steps(value["epochs"], per_epoch, where)
-        return {
-            k: _with_steps(each, per_epoch, f"{where}.{k}")
-            for k, each in value.items()
-            if each is not None  # taken out of what was not there
-        }
+        return {k: _with_steps(each, per_epoch, f"{where}.{k}") for k, each in value.items()}
     if isinstance(value, list):
         return [_with_steps(each, per_epoch, where) for each in value]
     return value
@@ -169,33 +166,28 @@ def _on_base(config: dict[str, Any], path: Path, trail: tuple[Path, ...]) -> dic
 
 
 def _overlaid(
-    below: Mapping[str, Any], above: Mapping[str, Any], *, final: bool = True
+    below: Mapping[str, Any], above: Mapping[str, Any], *, of_stages: bool = False
 ) -> dict[str, Any]:
     """`below` with the terms of `above`; mappings that both have are overlaid in turn.
 
-    A term that is None above is taken out. Stages are changes themselves, of what stands beside
-    them: there it stays None (not `final`), and takes out that as well.
+    A term that is None above is out. It stays as None, because a stage takes it out of the rest of
+    its file too; only a stage itself goes at once, since one that changes nothing is None as well.
     """
     merged = dict(below)
     for name, value in above.items():
         old = merged.get(name)
-        if value is None and name in merged and final:
+        if of_stages and value is None and name in merged:
             del merged[name]
             continue
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            value = _stages(old, value) if name == STAGES else _overlaid(old, value, final=final)
+            value = _overlaid(old, value, of_stages=name == STAGES)
         merged[name] = value
     return merged
 
 
-def _stages(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, each in above.items():
-        old = merged.get(name)
-        if each is None and name in merged:
-            del merged[name]
-        elif isinstance(old, Mapping) and isinstance(each, Mapping):
-            merged[name] = _overlaid(old, each, final=_ALONE in old or _ALONE in each)
-        else:
-            merged[name] = each
-    return merged
+def _without_none(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_none(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if value is not None
+    }

@@ -41,8 +41,8 @@ def test_published_bit_rates():
 
 def test_the_tiny_networks_have_the_bit_rates_of_the_published_ones():
     for entry in ENTRIES:
-        tiny = entry.variants.get("tiny")
-        assert tiny is None or tiny.bits_per_image == entry.variants["official"].bits_per_image
+        tiny, official = entry.variants["tiny"], entry.variants["official"]
+        assert tiny.bits_per_image == official.bits_per_image
 
 
 @pytest.mark.parametrize(("config", "level"), [(VQGAN_F8_CONFIG, 3), (VQGAN_F16_CONFIG, 4)])

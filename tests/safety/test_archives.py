@@ -237,7 +237,7 @@ def test_one_long_text_in_every_row(tmp_path, attempt, monkeypatch, options):
     text = pa.DictionaryArray.from_arrays(
         pa.array(np.zeros(700, np.int32)), pa.array(["x" * (1 << 17)])
     )
-    table = pa.table({"path": text, "modality": text})
+    table = pa.table({"path": text, "a.name": text})
     if options:
         table = pa.table({name: table[name].cast(pa.string()) for name in table.column_names})
     pq.write_table(table, path, compression="zstd", store_schema=False, **options)
