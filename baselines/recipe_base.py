@@ -88,7 +88,7 @@ class PlainTrainable(Generic[Network]):
             raise UsageError(message)
 
 
-def ends_of_trunk(network: Any) -> Sequence[nn.Module]:
+def _ends_of_trunk(network: Any) -> Sequence[nn.Module]:
     """What the last norms of an encoder and a decoder of the VQGAN family follow."""
     return network.encoder.before_norm, network.decoder.before_norm
 
@@ -98,7 +98,7 @@ def from_scratch(
     method: PlainMethod,
     *,
     seed: int,
-    before_norms: Callable[[Network], Sequence[nn.Module]] = ends_of_trunk,
+    before_norms: Callable[[Network], Sequence[nn.Module]] = _ends_of_trunk,
 ) -> Network:
     """A network in training mode whose weights follow from `seed` alone.
 
@@ -123,7 +123,7 @@ def from_scratch(
 def first_code(
     method: PlainMethod, count: int, side: int, *, channels: int = 3
 ) -> PatchTransform | None:
-    """The transform code of a latent, where the method asks for one; `count`, `side` and `channels` are its own.
+    """The transform code of a latent, where the method asks for one; the numbers are its own.
 
     Raises:
         UsageError: a patch has fewer coefficients than the latent dimensions.

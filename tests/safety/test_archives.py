@@ -237,13 +237,31 @@ def test_one_long_text_in_every_row(tmp_path, attempt, monkeypatch, options):
     text = pa.DictionaryArray.from_arrays(
         pa.array(np.zeros(700, np.int32)), pa.array(["x" * (1 << 17)])
     )
-    table = pa.table({"path": text, "a.name": text})
+    table = pa.table({"path": text, "modality": text})
     if options:
         table = pa.table({name: table[name].cast(pa.string()) for name in table.column_names})
     pq.write_table(table, path, compression="zstd", store_schema=False, **options)
     del table
     assert path.stat().st_size < 1 << 21
     attempt(lambda: read_table(path), names=path)
+
+
+@pytest.mark.parametrize("name", ["text", "a.text"])
+def test_values_that_are_prefixes_of_each_other_are_unpacked_in_small_blocks(
+    tmp_path, monkeypatch, name
+):
+    monkeypatch.setattr("medbench.harness.parquet._BLOCK_BYTES", 1 << 18)
+    rows = []
+
+    def measured(column):
+        rows.append(len(column))
+        return column.nbytes
+
+    monkeypatch.setattr("medbench.harness.parquet._unpacked_bytes", measured)
+    path, encoding = tmp_path / "long.parquet", {"column_encoding": "DELTA_BYTE_ARRAY"}
+    pq.write_table(pa.table({name: ["x" * (1 << 16)] * 50}), path, use_dictionary=False, **encoding)
+    assert read_table(path).shape == (50, 1)
+    assert max(rows) <= 4
 
 
 def test_statistics_that_contradict_their_column_do_not_end_the_process(attempt):
