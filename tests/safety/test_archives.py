@@ -259,7 +259,8 @@ def test_values_that_are_prefixes_of_each_other_are_unpacked_in_small_blocks(
 
     monkeypatch.setattr("medbench.harness.parquet._unpacked_bytes", measured)
     path, encoding = tmp_path / "long.parquet", {"column_encoding": "DELTA_BYTE_ARRAY"}
-    pq.write_table(pa.table({name: ["x" * (1 << 16)] * 50}), path, use_dictionary=False, **encoding)
+    text = pa.array(["x" * (1 << 16)] * 50, pa.large_string())
+    pq.write_table(pa.table({name: text}), path, use_dictionary=False, **encoding)
     assert read_table(path).shape == (50, 1)
     assert max(rows) <= 4
 
