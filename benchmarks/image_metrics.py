@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytorch_msssim
-import torch
 import torchmetrics.functional.image as peers
 from skimage.metrics import structural_similarity
 from timing import compare
 
 from medbench.harness.metrics.ms_ssim import ms_ssim, structural_similarities
-from medbench.harness.metrics.ssim import ssim
+from medbench.harness.metrics.ssim import planes, ssim
 
 COUNT = 48
 
@@ -25,7 +24,7 @@ def main() -> None:
     reference = rng.integers(0, 256, (COUNT, 256, 256, 3), dtype=np.uint8)
     noise = rng.integers(-20, 21, reference.shape)
     candidate = (reference.astype(np.int16) + noise).clip(0, 255).astype(np.uint8)
-    x, y = (torch.from_numpy(a).permute(0, 3, 1, 2).float() for a in (reference, candidate))
+    x, y = (planes(images) for images in (reference, candidate))
 
     def scikit() -> None:
         options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}

@@ -6,6 +6,7 @@ is a single process and costs nothing.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from datetime import timedelta
@@ -18,11 +19,18 @@ from ..errors import UsageError
 
 
 def join(device: str = "cpu") -> None:
-    """Join the processes that `torchrun` started; nothing to do without it."""
+    """Join the processes that `torchrun` started, until this one exits; nothing without it."""
     if "TORCHELASTIC_RUN_ID" in os.environ and not dist.is_initialized():
         # Long, because the other processes wait while the first one paints image pools.
         backend = "gloo" if torch.device(device).type == "cpu" else "cpu:gloo,cuda:nccl"
         dist.init_process_group(backend, timeout=timedelta(hours=2))
+        # Else the threads of gloo may outlive the interpreter, which ends a good run by SIGABRT.
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def rank() -> int:
