@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ import torch
 from tabulate import tabulate
 
 SHARD = 64
+ROUNDS = 3
+"""Of run and kernels in turns; medians count."""
 
 
 def make_images(folder: Path, count: int) -> str:
@@ -96,13 +99,17 @@ def compare_run(tokenizer: str, count: int) -> None:
         ingest(load_dataset(dataset))
         # The trivial bounds are measured once per data set, for all tokenizers.
         measure_run(tokenizer, dataset, folder / "first")
-        for features in (folder / "cache" / "features").iterdir():
-            for file in features.iterdir():
-                file.unlink()
-        whole = measure_run(tokenizer, dataset, folder / "results")
-        kernels = measure_kernels(tokenizer, dataset)
-    total = sum(kernels.values())
-    rows = [[part, f"{seconds:.2f}"] for part, seconds in kernels.items()]
+        runs, kernels = [], []
+        for turn in range(ROUNDS):
+            for features in (folder / "cache" / "features").iterdir():
+                for file in features.iterdir():
+                    file.unlink()
+            runs.append(measure_run(tokenizer, dataset, folder / f"results-{turn}"))
+            kernels.append(measure_kernels(tokenizer, dataset))
+    parts = {part: statistics.median(each[part] for each in kernels) for part in kernels[0]}
+    total = statistics.median(sum(each.values()) for each in kernels)
+    whole = statistics.median(runs)
+    rows = [[part, f"{seconds:.2f}"] for part, seconds in parts.items()]
     rows += [["all kernels", f"{total:.2f}"], ["whole run", f"{whole:.2f}"]]
     print(tabulate(rows, headers=[f"{tokenizer}, {count} images", "CPU s"], tablefmt="simple"))
     print(f"run / kernels: {whole / total:.3f}")

@@ -141,7 +141,40 @@ def frechet_over_subsets(
             f"pairs are kept together, but there are {len(reference)} reference rows and "
             f"{len(candidate)} candidate rows."
         )
-    return np.array([frechet_distance(reference[rows], candidate[rows]) for rows in subsets])
+    if len(subsets) == 0 or max(map(len, subsets)) > reference.shape[1]:
+        return np.array([frechet_distance(reference[rows], candidate[rows]) for rows in subsets])
+    return _over_small_subsets(reference, candidate, subsets)
+
+
+def _over_small_subsets(
+    reference: NDArray[np.floating],
+    candidate: NDArray[np.floating],
+    subsets: Sequence[NDArray[np.int64]] | NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """The form for no more rows than dimensions, with all inner products taken once.
+
+    A subset's means are subtracted from its inner products instead of its features.
+    """
+    offsets = [features.mean(axis=0, dtype=np.float64) for features in (reference, candidate)]
+    first, second = (
+        np.subtract(features, offset, dtype=np.float64)
+        for features, offset in zip((reference, candidate), offsets, strict=True)
+    )
+    products = first @ second.T
+    norms = np.einsum("nd,nd->n", first, first), np.einsum("nd,nd->n", second, second)
+    values = np.empty(len(subsets))
+    for place, rows in enumerate(subsets):
+        means = first[rows].mean(axis=0), second[rows].mean(axis=0)
+        inner = products[np.ix_(rows, rows)]
+        inner -= inner.mean(axis=0)
+        inner -= inner.mean(axis=1, keepdims=True)
+        cross = np.linalg.svd(inner, compute_uv=False).sum()
+        squares = sum(norm[rows].sum() for norm in norms)
+        spread = squares - len(rows) * sum(np.vdot(mean, mean) for mean in means)
+        gap = offsets[0] + means[0] - offsets[1] - means[1]
+        degrees = len(rows) - 1
+        values[place] = _clipped(float(gap @ gap), spread / degrees, cross / degrees)
+    return values
 
 
 def _centred_factor(features: NDArray[np.floating]) -> NDArray[np.float64]:

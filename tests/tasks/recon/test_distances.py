@@ -66,6 +66,14 @@ def test_exactly_500_images_are_their_own_only_draw():
     assert fixed.low is None
 
 
+def test_a_single_modality_and_all_images_have_the_same_interval():
+    original, back, _ = gaussians(200, 0)
+    found = measured({"ct": 200}, original, back)
+    for name, setting in (("rfd_random", ""), ("rfd_random", "n=inf"), ("kid_random", "")):
+        whole, part = found[name, "all", setting], found[name, "ct", setting]
+        assert (whole.value, whole.low, whole.high) == (part.value, part.low, part.high)
+
+
 def test_too_few_images_are_refused_with_the_explanation():
     original, back, _ = gaussians(160, 0)
     found = measured({"ct": 60, "mri": 100}, original, back)
