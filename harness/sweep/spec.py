@@ -66,7 +66,7 @@ class SweepSpec:
         """
         for name in ("tokenizers", "tasks", "seeds", "devices"):
             if not getattr(self, name):
-                message = f"the sweep has no {name}"
+                message = f"{name} is empty"
                 raise UsageError(message)
         for name, least in (("threads", 1), ("at_a_time", 1), ("retries", 0)):
             if getattr(self, name) < least:

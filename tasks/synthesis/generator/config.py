@@ -79,8 +79,7 @@ class GeneratorConfig:
         if not problems:
             problems = self._misfits()
         if problems:
-            message = f"the generator's configuration: {'; '.join(problems)}"
-            raise UsageError(message)
+            raise UsageError("; ".join(problems))
 
     def _misfits(self) -> list[str]:
         rates = ("token_dropout_p", "attn_dropout_p", "resid_dropout_p", "ffn_dropout_p")

@@ -50,7 +50,7 @@ def test_a_task_may_be_its_name_alone(tmp_path):
     ("text", "message"),
     [
         ("tokenizers: [mean]\n", "lacks tasks"),
-        ("tokenizers: []\ntasks: [recon]\n", "has no tokenizers"),
+        ("tokenizers: []\ntasks: [recon]\n", "the sweep: tokenizers is empty"),
         ("tokenizers: [mean]\ntasks: [recon]\nthread: 2\n", "unknown terms: thread"),
         ("tokenizers: [mean]\ntasks: [{name: recon, seed: 1}]\n", "unknown terms: seed"),
         ("tokenizers: [mean]\ntasks: [recon]\nthreads: 0\n", "at least 1"),
