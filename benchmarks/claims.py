@@ -44,6 +44,8 @@ from medbench.harness.statistics.bootstrap import Sample, bootstrap_statistic
 from medbench.harness.training.presets import find_preset
 from medbench.harness.training.run import train as train_stages
 from medbench.harness.training.run_plan import Stage
+from medbench.harness.training.teachers.clip_teacher import ClipTeacher
+from medbench.harness.training.teachers.miniature import load_miniature
 
 SEEDS = (0, 1, 2)
 REPLICATES = 1000
@@ -79,6 +81,18 @@ def latents(tokenizer: Any, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.f
         rec = (tokenizer.decode(encoding) * 255).round().clamp(0, 255).byte()
         made.append(rec.permute(0, 2, 3, 1).numpy())
     return {"flat": np.concatenate(flat), "mean": np.concatenate(mean), "rec": np.concatenate(made)}
+
+
+@torch.no_grad()
+def teacher_embeddings(
+    teacher: ClipTeacher, pixels: NDArray[np.uint8]
+) -> dict[str, NDArray[np.float32]]:
+    """What the arms' teacher says of each image: the most that alignment can hand on."""
+    found = []
+    for start in range(0, len(pixels), 128):
+        images = torch.from_numpy(pixels[start : start + 128]).permute(0, 3, 1, 2).float() / 255
+        found.append(teacher.embed_images(images).numpy())
+    return {"flat": np.concatenate(found)}
 
 
 def probe(features: Features, pair: Pair, kinds: tuple[str, ...]) -> dict[str, float]:
@@ -150,9 +164,19 @@ def measure_seed(folder: Path, medical: Pair, real: dict[str, Pair]) -> dict[str
         }
         probes[arm] = {kind: RankedProbe(features, medical, kind) for kind in ("flat", "mean")}
     gains = {
-        kind: gain(probes["C"][kind], probes["B"][kind], medical.test) for kind in ("flat", "mean")
+        f"{second} - {first}": {
+            kind: gain(probes[second][kind], probes[first][kind], medical.test)
+            for kind in ("flat", "mean")
+        }
+        for second, first in (("B", "A"), ("C", "B"))
     }
-    return {"arms": arms, "C - B": gains}
+    teacher = Kept(partial(teacher_embeddings, load_miniature(folder / "teacher")))
+    ceiling = {
+        "label": probe(teacher, medical, ("flat",)),
+        "unnamed": probe(teacher, with_unnamed(medical), ("flat",)),
+        "real": {name: probe(teacher, pair, ("flat",)) for name, pair in real.items()},
+    }
+    return {"arms": arms, "teacher": ceiling, **gains}
 
 
 class Kept:
@@ -170,7 +194,7 @@ class Kept:
 
 
 def measure(folder: Path, output: Path) -> None:
-    """Measure every finished seed and write the table."""
+    """Measure every finished seed that is not measured yet, and write the table."""
     medical = Pair(
         medsynth_images("train", TRAIN_PER_MODALITY), medsynth_images("test", TEST_PER_MODALITY)
     )
@@ -192,7 +216,10 @@ def measure(folder: Path, output: Path) -> None:
         if missing:
             logging.warning("seed %d lacks %s: left out", seed, ", ".join(missing))
             continue
-        seeds[seed] = measure_seed(place, medical, real)
+        kept = place / "measured.json"
+        if not kept.exists():
+            write_json(kept, measure_seed(place, medical, real))
+        seeds[seed] = json.loads(kept.read_text(encoding="utf-8"))
     found = {"chance": scores, "raw pixels": raw, "seeds": seeds}
     write_json(output.with_suffix(".json"), found)
     write_bytes(output, page(found).encode())
