@@ -90,7 +90,9 @@ def teacher_embeddings(
     """What the arms' teacher says of each image: the most that alignment can hand on."""
     found = []
     for start in range(0, len(pixels), 128):
-        images = torch.from_numpy(pixels[start : start + 128]).permute(0, 3, 1, 2).float() / 255
+        images = (
+            torch.from_numpy(pixels[start : start + 128]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        )
         found.append(teacher.embed_images(images).numpy())
     return {"flat": np.concatenate(found)}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import UsageError
 from ..locations import cache_root
 from ..probing.ridge import ProbeSet, fast_probe
 from .sources.build import build_source
+from .sources.source import TrainingImage
 from .trainable import Trainable
 
 _BATCH_PIXELS = 16 * 256 * 256
@@ -20,19 +24,38 @@ _BATCH_PIXELS = 16 * 256 * 256
 
 @dataclass(frozen=True, slots=True)
 class ProbeTerms:
-    """Which labelled images.
+    """Which labelled images; no image and no patient may be in both sources.
+
+    A class that few images have may be missing in one of them: it is left out, and so is a
+    modality of which fewer than two classes remain.
 
     Attributes:
-        source: a source of labelled images without augmentation; see `sources.build_source`.
-        fit: how many of its first images the probe is fitted on.
-        test: how many of the following ones it is scored on.
+        fit: a source of labelled images without augmentation, for fitting; see
+            `sources.build_source`.
+        test: another one, for scoring.
+        fit_images: how many of the first one's images are taken.
+        test_images: how many of the other's.
         side: of the images, pixels; small ones are quick.
     """
 
-    source: Any
-    fit: int = 720
-    test: int = 360
+    fit: Any
+    test: Any
+    fit_images: int = 720
+    test_images: int = 360
     side: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse what tells nothing.
+
+        Raises:
+            UsageError: no images, or the same ones twice.
+        """
+        if min(self.fit_images, self.test_images) < 1:
+            message = "fit_images and test_images must be at least 1"
+            raise UsageError(message)
+        if self.fit == self.test:
+            message = "fit and test are the same source: a probe must be scored on other images"
+            raise UsageError(message)
 
 
 class LatentProbe:
@@ -45,6 +68,7 @@ class LatentProbe:
     def __init__(self, terms: ProbeTerms) -> None:
         self.terms = terms
         self._images: Tensor | None = None
+        self._fit = 0
         self._labels: list[str] = []
         self._modalities: list[str] = []
 
@@ -67,20 +91,47 @@ class LatentProbe:
         return {name: self._map(features) for name, features in found.items()}
 
     def _load(self) -> Tensor:
-        """uint8 (N, 3, side, side), read once."""
+        """uint8 (N, 3, side, side), those to fit on first; read once."""
         if self._images is None:
             terms = self.terms
-            source = build_source(
-                terms.source, seed=0, cache=cache_root(), where="validation.probe.source"
+            fit = _first_images(terms.fit, terms.fit_images, terms.side, "fit")
+            test = _first_images(terms.test, terms.test_images, terms.side, "test")
+            classes = _shared_classes(fit, test)
+            fit, test = (
+                [sample for sample in part if (sample.modality, sample.label) in classes]
+                for part in (fit, test)
             )
-            samples = [source.sample(p, terms.side) for p in range(terms.fit + terms.test)]
+            samples = [*fit, *test]
+            self._fit = len(fit)
             self._labels = [sample.label for sample in samples]
             self._modalities = [sample.modality for sample in samples]
             self._images = torch.stack([(s.image * 255).round().byte() for s in samples])
         return self._images
 
     def _map(self, features: NDArray[np.floating]) -> float:
-        end = self.terms.fit
+        end = self._fit
         train = ProbeSet(features[:end], self._labels[:end], self._modalities[:end])
         test = ProbeSet(features[end:], self._labels[end:], self._modalities[end:])
         return fast_probe(train, test)["macro"].mean_average_precision
+
+
+def _first_images(source_terms: Any, count: int, side: int, name: str) -> list[TrainingImage]:
+    where = f"validation.probe.{name}"
+    source = build_source(source_terms, seed=0, cache=cache_root(), where=where)
+    if source.size is not None and source.size < count:
+        message = f"{where} has {source.size} images; {name}_images asks for {count}"
+        raise UsageError(message)
+    return [source.sample(place, side) for place in range(count)]
+
+
+def _shared_classes(
+    fit: Sequence[TrainingImage], test: Sequence[TrainingImage]
+) -> set[tuple[str, str]]:
+    """Modality and label of the classes that both have."""
+    first, second = ({(each.modality, each.label) for each in part} for part in (fit, test))
+    counts = Counter(modality for modality, _ in first & second)
+    shared = {one for one in first & second if counts[one[0]] > 1}
+    if not shared:
+        message = "validation.probe: no modality has two classes that fit and test both have"
+        raise UsageError(message)
+    return shared
