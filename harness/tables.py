@@ -115,10 +115,13 @@ def speed(record: Record) -> str:
 
 
 def modality_rows(records: Iterable[Record], column: Column) -> list[Row]:
-    """One row per record, one column per modality, for one metric; none where no group has it."""
+    """One row per record, one column per modality, for one metric.
+
+    None where no group has it, and none of images of a single modality: it is all of them.
+    """
     records = list(records)
     groups = [g for g in MODALITIES if any(column.of(record, g) for record in records)]
-    if not groups:
+    if not groups or all(len(record.dataset.groups) == 1 for record in records):
         return []
     if any((m := column.of(r, MACRO)) is not None and m.value is not None for r in records):
         groups.append(MACRO)

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from medbench.harness.record import Metric, Record
-from medbench.harness.tables import markdown_table, rate, reasons, run_report, shown
+from medbench.harness.tables import (
+    markdown_table,
+    modality_columns,
+    modality_rows,
+    rate,
+    reasons,
+    run_report,
+    shown,
+)
 
 TEMPLATE = Path(__file__).parent.parent / "records" / "v1_recon.json"
 
@@ -31,6 +39,14 @@ def test_the_report_names_task_data_tokenizer_and_modalities(record):
     assert record.full_name in text
     for group in record.dataset.groups:
         assert group in text
+
+
+def test_a_single_modality_has_no_table_of_its_own(record):
+    psnr = next(c for c in modality_columns("recon") if c.metric == "psnr")
+    assert modality_rows([record], psnr)
+    group, count = next(iter(record.dataset.groups.items()))
+    single = record.dataset.model_copy(update={"groups": {group: count}})
+    assert modality_rows([record.model_copy(update={"dataset": single})], psnr) == []
 
 
 def test_continuous_latents_are_marked_as_no_code(record):
