@@ -181,6 +181,8 @@ def _ascii(text: str) -> str:
     """JSON text of ASCII alone, so that no server's idea of an encoding can change a script."""
     for common in ("±", "–", "↑", "↓"):
         text = text.replace(common, json.dumps(common)[1:-1])
+    if text.isascii():  # known at once, where a search would read megabytes
+        return text
     return _OTHER.sub(lambda found: json.dumps(found.group())[1:-1], text)
 
 
