@@ -141,9 +141,9 @@ def frechet_over_subsets(
             f"pairs are kept together, but there are {len(reference)} reference rows and "
             f"{len(candidate)} candidate rows."
         )
-    if len(subsets) == 0 or max(map(len, subsets)) > reference.shape[1]:
-        return np.array([frechet_distance(reference[rows], candidate[rows]) for rows in subsets])
-    return _over_small_subsets(reference, candidate, subsets)
+    if all(2 <= len(rows) <= reference.shape[1] for rows in subsets):
+        return _over_small_subsets(reference, candidate, subsets)
+    return np.array([frechet_distance(reference[rows], candidate[rows]) for rows in subsets])
 
 
 def _over_small_subsets(

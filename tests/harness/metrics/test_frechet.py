@@ -156,6 +156,8 @@ def test_subsets_keep_pairs_together(rng):
     subsets = np.array([[0, 5, 9, 20, 33, 41], [1, 2, 3, 4, 5, 6]])
     want = [frechet_distance(x[rows], y[rows]) for rows in subsets]
     np.testing.assert_allclose(frechet_over_subsets(x, y, subsets), want, rtol=1e-9)
+    with pytest.raises(MetricError, match="n >= 2"):
+        frechet_over_subsets(x, y, np.array([[3], [4]]))
     with pytest.raises(MetricError, match="60 reference rows and 59 candidate rows"):
         frechet_over_subsets(x, y[1:], subsets)
 
