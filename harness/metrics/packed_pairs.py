@@ -121,7 +121,7 @@ def packed_pairs(
         rows = slice(start, start + CHUNK)
         packed = _pack(reference[rows])
         if packed.shape != total.shape:  # the first chunk, or a shorter last one
-            # Touching new memory costs more than all arithmetic on it, so it is used again.
+            # In memory that is new to the process the conversion takes twice as long.
             total, difference, y = (torch.empty(packed.shape) for _ in range(3))
         x = difference.copy_(packed)
         y.copy_(_pack(candidate[rows]))
