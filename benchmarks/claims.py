@@ -51,13 +51,28 @@ SEEDS = (0, 1, 2)
 REPLICATES = 1000
 
 
+TEACHER = "teacher"
+"""Stage and folder of the teacher that all arms of all seeds share, as published teachers are."""
+
+
 def train_arms(seed: int, folder: Path) -> None:
-    """Train every arm of a seed, or go on where an earlier call was stopped."""
-    stages = [
-        Stage(each.name, {**each.config, "settings": {**each.config["settings"], "seed": seed}})
-        for each in find_preset("claims").stages()
-    ]
-    train_stages(stages, folder / f"seed-{seed}", resume=True)
+    """Train the teacher and every arm of a seed, or go on where an earlier call was stopped."""
+    stages = {each.name: each for each in find_preset("claims").stages()}
+    train_stages([stages.pop(TEACHER)], folder / TEACHER, resume=True)
+    train_stages(
+        [_arm(stage, seed, folder / TEACHER) for stage in stages.values()],
+        folder / f"seed-{seed}",
+        resume=True,
+    )
+
+
+def _arm(stage: Stage, seed: int, teacher: Path) -> Stage:
+    """The stage with another seed, which learns from the teacher in a folder."""
+    config = {**stage.config, "settings": {**stage.config["settings"], "seed": seed}}
+    if config.get("alignment") is not None:
+        trained = {**config["alignment"]["teacher"], "stage": None, "weights": str(teacher)}
+        config["alignment"] = {**config["alignment"], "teacher": trained}
+    return Stage(stage.name, config)
 
 
 Features = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
@@ -172,7 +187,7 @@ def measure_seed(folder: Path, medical: Pair, real: dict[str, Pair]) -> dict[str
         }
         for second, first in (("B", "A"), ("C", "B"))
     }
-    teacher = Kept(partial(teacher_embeddings, load_miniature(folder / "teacher")))
+    teacher = Kept(partial(teacher_embeddings, load_miniature(folder.parent / TEACHER)))
     ceiling = {
         "label": probe(teacher, medical, ("flat",)),
         "unnamed": probe(teacher, with_unnamed(medical), ("flat",)),
@@ -196,7 +211,7 @@ class Kept:
 
 
 def measure(folder: Path, output: Path) -> None:
-    """Measure every finished seed that is not measured yet, and write the table."""
+    """Measure every finished seed of the folder; others stay in the table as they are."""
     medical = Pair(
         medsynth_images("train", TRAIN_PER_MODALITY), medsynth_images("test", TEST_PER_MODALITY)
     )
@@ -208,6 +223,8 @@ def measure(folder: Path, output: Path) -> None:
         "real": {name: probe(raw_pixels, pair, ("flat",)) for name, pair in real.items()},
     }
     seeds = {}
+    if (kept := output.with_suffix(".json")).exists():
+        seeds = json.loads(kept.read_text(encoding="utf-8"))["seeds"]
     for seed in SEEDS:
         place = folder / f"seed-{seed}"
         missing = [
@@ -218,11 +235,8 @@ def measure(folder: Path, output: Path) -> None:
         if missing:
             logging.warning("seed %d lacks %s: left out", seed, ", ".join(missing))
             continue
-        kept = place / "measured.json"
-        if not kept.exists():
-            write_json(kept, measure_seed(place, medical, real))
-        seeds[seed] = json.loads(kept.read_text(encoding="utf-8"))
-    found = {"chance": scores, "raw pixels": raw, "seeds": seeds}
+        seeds[str(seed)] = measure_seed(place, medical, real)
+    found = {"chance": scores, "raw pixels": raw, "seeds": dict(sorted(seeds.items()))}
     write_json(output.with_suffix(".json"), found)
     write_bytes(output, page(found).encode())
 

@@ -1,9 +1,11 @@
-"""Time and memory of a site of many records, and the size of its overview.
+"""Time and memory of a site of many records, the size of its overview, and when pages show first.
 
 Records are made from one real record: other names, rates and values (with their resamples moved
 along), on as many data sets as asked for. Pictures are left out: their cost is one's own images.
 
     python benchmarks/site.py [--tokenizers 200] [--cells 50] [--keep FOLDER]
+
+First paints are measured where Playwright and a Chromium (on the PATH) are installed.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -60,6 +63,30 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     print(f"build: {seconds:.1f} s, {cpu:.1f} s of CPU in all processes")
     print(f"peak memory: {own / 1024:.0f} MiB, largest worker {child / 1024:.0f} MiB")
     print(f"index: {len(index) / 1e3:.0f} kB, compressed {len(gzip.compress(index)) / 1e3:.0f} kB")
+    board = min((folder / "site" / "board").glob("*.html"))
+    for page in (folder / "site" / "index.html", board):
+        found = first_paint(page)
+        size = page.stat().st_size / 1e3
+        said = "no browser" if found is None else f"{found:.0f} ms"
+        print(f"first paint of {page.parent.name}/{page.name} ({size:.0f} kB): {said}")
+
+
+def first_paint(page: Path) -> float | None:
+    """Milliseconds from opening a file to the first paint of its content; None: no browser."""
+    browser = shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return None
+    if browser is None:
+        return None
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        tab = started.new_page()
+        tab.goto(page.as_uri(), wait_until="load")
+        seen = "performance.getEntriesByName('first-contentful-paint').length > 0"
+        tab.wait_for_function(seen)
+        return tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
 
 
 def _cpu() -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .record import Metric, Record
 from .registry import task_entries
-from .vocabulary import MACRO, METRICS, MODALITIES, POOLED
+from .vocabulary import CONTROLS, MACRO, METRICS, MODALITIES, POOLED, Direction
 
 Row = dict[str, str]
 
@@ -36,7 +36,12 @@ class Column:
         facts = METRICS[self.metric]
         title = f"{facts.title}, {self.setting}" if self.setting else facts.title
         unit = f" ({facts.unit})" if facts.unit else ""
-        return f"{title}{unit}{ARROWS[facts.direction]}"
+        return f"{title}{unit}{ARROWS[self.direction]}"
+
+    @property
+    def direction(self) -> Direction:
+        """Which is better; `none` for a control."""
+        return "none" if self.setting in CONTROLS else METRICS[self.metric].direction
 
     def of(self, record: Record, group: str) -> Metric | None:
         """The record's value of a group."""

@@ -32,6 +32,11 @@ FACET = re.compile(r"(language|topic|organ|label|level):[^\x00-\x1f]{1,80}")
 SETTING = re.compile(r"[A-Za-z0-9 ._:@%+=/-]{0,60}")
 """Form of `Metric.setting`: `mean lp-val`, `5% of labels`."""
 
+BLIND, SHUFFLED, MAJORITY = "blind", "shuffled", "majority"
+REAL, FLOOR, ORIGINALS = "real", "floor", "originals"
+CONTROLS = frozenset({BLIND, SHUFFLED, MAJORITY, REAL, FLOOR, ORIGINALS})
+"""Settings that a value is read against: no tokenizer is better for a higher or a lower one."""
+
 Status = Literal["ok", "partial", "suspect", "not-applicable", "failed", "stale", "withdrawn"]
 STATUSES: tuple[str, ...] = get_args(Status)
 

@@ -51,7 +51,7 @@ def column_view(column: Column, records: Iterable[Record]) -> ColumnView:
         setting=column.setting,
         title=f"{facts.title}, {column.setting}" if column.setting else facts.title,
         unit=facts.unit,
-        direction=facts.direction,
+        direction=column.direction,
         ranked=facts.ranked,
         definition=f"{found.definition} {found.definition_hash}" if found else "",
     )

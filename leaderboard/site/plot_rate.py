@@ -15,7 +15,7 @@ from .svg import element, figure, group, marker
 from .views import Row, Table
 
 WIDTH, HEIGHT = 560.0, 380.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 14.0, 46.0
+LEFT, RIGHT, TOP, BOTTOM = 68.0, 12.0, 14.0, 46.0
 SHAPES = {"discrete": "circle", "continuous": "diamond", "codec": "square", "bound": "triangle"}
 _ROOM = 0.4
 """Share of the points' range that a level may lie outside of it."""

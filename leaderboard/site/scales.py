@@ -42,7 +42,7 @@ def scale_over(
     if logarithmic:
         ratio = max((high / low) ** _MARGIN, 1.25)
         return Scale(low / ratio, high * ratio, start, stop, logarithmic=True)
-    room = (high - low) * _MARGIN or max(abs(high) * 0.05, 1e-6)
+    room = (high - low) * _MARGIN or abs(high) * 0.05 or 0.05
     return Scale(low - room, high + room, start, stop)
 
 

@@ -10,10 +10,11 @@ from ...harness.metrics.references import ReconstructionReference
 from ...harness.record import Definition
 from ...harness.statistics import bootstrap, halves
 from ...harness.task import Plan
+from ...harness.vocabulary import ORIGINALS
 from .features import Space, spaces
 from .formulas import LESIONS, PER_IMAGE, PER_IMAGE_FORMULAS
 from .options import Asked, understand
-from .retention import ORIGINALS, RECIPE, TRAINING_IMAGES
+from .retention import RECIPE, TRAINING_IMAGES
 
 BOOTSTRAP = {"rule": bootstrap.RULE, "replicates": bootstrap.REPLICATES}
 HALVES = {"rule": halves.RULE, "halves": halves.HALVES, "interval": "1.96 SD"}

@@ -18,7 +18,7 @@ from ...harness.errors import MetricError, UsageError
 from ...harness.metrics.classification import RankedScores
 from ...harness.statistics.bootstrap import Sample, bootstrap_means, bootstrap_statistic
 from ...harness.statistics.intervals import Interval
-from ...harness.vocabulary import MACRO, POOLED
+from ...harness.vocabulary import MACRO, ORIGINALS, POOLED
 from ..classifier_recipe import ClassifierRecipe
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ TRAINING_IMAGES = 2700
 """At most, shared by the groups of the data set."""
 PER_LIMIT = 10
 """With --limit N: at most as many times N training images per group."""
-ORIGINALS = "originals"
 RECIPE = ClassifierRecipe(steps=600)
 """Of the classifier; among the labels of an image's group."""
 

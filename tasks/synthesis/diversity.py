@@ -11,10 +11,10 @@ from ...harness.errors import MetricError
 from ...harness.metrics.diversity import diversity
 from ...harness.progress import track
 from ...harness.shards import read_arrays, write_arrays
-from ...harness.vocabulary import POOLED
+from ...harness.vocabulary import POOLED, REAL
 from .reference import ReferenceClass, read_images, stores_of
 from .sample import Order, SampleSet
-from .scores import REAL, Scores, Value
+from .scores import Scores, Value
 from .tokens import decode_codes
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from ...harness.errors import MetricError
 from ...harness.metrics.feature_sets import is_rank_deficient
 from ...harness.metrics.prdc import nearest, prdc
 from ...harness.metrics.references import GenerationReference, Samples
-from ...harness.vocabulary import POOLED
+from ...harness.vocabulary import FLOOR, POOLED, REAL
 from .definitions import NAMES, NEIGHBOURS
-from .scores import FLOOR, REAL, Scores, Value
+from .scores import Scores, Value
 
 if TYPE_CHECKING:
     from ..recon.features import Space

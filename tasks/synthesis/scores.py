@@ -14,11 +14,6 @@ from ...harness.vocabulary import MACRO, POOLED
 if TYPE_CHECKING:
     from ...harness.record import Definition
 
-REAL = "real"
-"""Setting: the same number of real images in place of samples."""
-FLOOR = "floor"
-"""Setting: the tokenizer's reconstructions of the reference in place of samples."""
-
 
 @dataclass(frozen=True, slots=True)
 class Value:

@@ -14,6 +14,7 @@ from ...harness.errors import UsageError
 from ...harness.files import hash_value
 from ...harness.shards import run_shards
 from ...harness.task import Cell, Outcome
+from ...harness.vocabulary import FLOOR, REAL
 from ..classifier import trained_classifier
 from ..recon.features import Space, build_extractor, extract, original_features
 from . import gallery, measure
@@ -22,7 +23,7 @@ from .diversity import add_diversity
 from .presets import Preset
 from .reference import RealImage, ReferenceClass, choose_reference, read_images, stores_of
 from .sample import Order, SampleSet, Tools, sample_set
-from .scores import FLOOR, REAL, Scores
+from .scores import Scores
 from .tokenizer_key import TokenizerKey, tokenizer_key
 from .tokens import Tokens, decode_codes, encode_images, tokens_of
 from .trained import TrainingData, check_tokenizer, load_kept, read_facts, trained_generator

@@ -12,12 +12,12 @@ from ...harness.files import hash_value
 from ...harness.record import Definition
 from ...harness.statistics import bootstrap
 from ...harness.task import Plan
+from ...harness.vocabulary import BLIND, MAJORITY, SHUFFLED
 from .presets import DEFAULT, TEMPERATURE, find_preset
 from .saved_files import model_files
 from .scoring import legacy, polarity, words
 from .scoring.scores import LEGACY, METRICS
 
-BLIND, SHUFFLED, MAJORITY = "blind", "shuffled", "majority"
 SAMPLED = "t=0.2"
 
 _FORMULAS: dict[str, dict[str, Any]] = {

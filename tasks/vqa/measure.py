@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...harness.task import Cell, Outcome
+from ...harness.vocabulary import BLIND, MAJORITY, SHUFFLED
 from .answers import Sight, answers_of
 from .controls import majority_answers, other_images
-from .definitions import BLIND, MAJORITY, SAMPLED, SHUFFLED
+from .definitions import SAMPLED
 from .image_tokens import image_tokens
 from .lessons import Lessons
 from .model import AnsweringModel

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +154,101 @@ def board(site) -> str:
     """Path of the board of medsynth below the site."""
     (page,) = (site / "board").glob("recon-medsynth-*.html")
     return f"board/{page.name}"
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The system's Chromium."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("needs Chromium on the PATH")
+    reason = "needs the package playwright: pip install playwright"
+    library = pytest.importorskip("playwright.sync_api", reason=reason)
+    with library.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opener(chromium):
+    """opener(site)("index.html", javascript=…, query=…): a page that fails on any complaint."""
+    contexts, complaints = [], []
+
+    def of_site(site):
+        def outside(request):
+            return [] if request.url.startswith(site.as_uri()) else [f"outside: {request.url}"]
+
+        def failed(request):
+            # A download ends the navigation that asked for it.
+            return [] if request.failure == "net::ERR_ABORTED" else [f"failed: {request.url}"]
+
+        def opened(path, *, javascript=True, query=""):
+            context = chromium.new_context(
+                viewport={"width": 1280, "height": 800},
+                java_script_enabled=javascript,
+                accept_downloads=True,
+                reduced_motion="reduce",
+            )
+            context.set_default_timeout(120_000)  # a busy machine is no fault of a page
+            contexts.append(context)
+            page = context.new_page()
+            page.on("console", lambda message: complaints.append(f"console: {message.text}"))
+            page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+            page.on("requestfailed", lambda request: complaints.extend(failed(request)))
+            page.on("request", lambda request: complaints.extend(outside(request)))
+            page.goto((site / path).as_uri() + query)
+            return page
+
+        return opened
+
+    yield of_site
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def looks_right():
+    """looks_right(page): one title, light and dark, and no wider than a phone."""
+
+    def look(page):
+        assert page.locator("h1").count() == 1
+        background = "getComputedStyle(document.body).backgroundColor"
+        assert page.evaluate(background) == "rgb(255, 255, 255)"
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate(background) != "rgb(255, 255, 255)"
+        page.set_viewport_size({"width": 360, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def serious_findings():
+    """serious_findings(page): what axe says of it, by colour scheme."""
+    axe = os.environ.get("MEDBENCH_AXE")
+    if not axe or not Path(axe).is_file():
+        pytest.skip("needs MEDBENCH_AXE, the path of axe.min.js (npm pack axe-core)")
+    script = Path(axe).read_text(encoding="utf-8")
+
+    def scan(page):
+        page.evaluate(
+            "document.querySelectorAll('main details').forEach(node => (node.open = true))"
+        )
+        page.evaluate(script)
+        serious = {}
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            # Without preload: fetching the style sheet would break the rule of no requests.
+            found = page.evaluate("axe.run({ resultTypes: ['violations'], preload: false })")
+            for rule in found["violations"]:
+                if rule["impact"] in ("serious", "critical"):
+                    nodes = [node["html"][:120] for node in rule["nodes"][:3]]
+                    serious[scheme, rule["id"]] = (rule["help"], nodes)
+        return serious
+
+    return scan

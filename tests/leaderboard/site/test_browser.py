@@ -6,21 +6,11 @@ environment variable MEDBENCH_AXE names.
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("playwright", reason="needs the package playwright: pip install playwright")
-from playwright.sync_api import sync_playwright
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH"),
-]
+pytestmark = pytest.mark.slow
 
 PAGES = (
     *("index", "task/recon", "task/probe", "compare", "reproductions", "changes", "submit"),
@@ -31,47 +21,10 @@ PAGES = (
 """One of every kind, each by its pattern."""
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(chromium, site):
+def open_page(opener, site):
     """open_page("index.html", javascript=…, query=…): a page that fails on any complaint."""
-    contexts, complaints = [], []
-
-    def outside(request):
-        return [] if request.url.startswith(site.as_uri()) else [f"outside: {request.url}"]
-
-    def failed(request):
-        # A download ends the navigation that asked for it.
-        return [] if request.failure == "net::ERR_ABORTED" else [f"failed: {request.url}"]
-
-    def opened(path, *, javascript=True, query=""):
-        context = chromium.new_context(
-            viewport={"width": 1280, "height": 800},
-            java_script_enabled=javascript,
-            accept_downloads=True,
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(120_000)  # a busy machine is no fault of a page
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("requestfailed", lambda request: complaints.extend(failed(request)))
-        page.on("request", lambda request: complaints.extend(outside(request)))
-        page.goto((site / path).as_uri() + query)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return opener(site)
 
 
 def page_of(site, pattern) -> str:
@@ -87,15 +40,10 @@ def names(page, table="table-2"):
 
 
 @pytest.mark.parametrize("pattern", PAGES)
-def test_pages_open_dark_and_light_and_at_360_pixels_without_a_complaint(open_page, site, pattern):
-    page = open_page(page_of(site, pattern))
-    assert page.locator("h1").count() == 1
-    background = "getComputedStyle(document.body).backgroundColor"
-    assert page.evaluate(background) == "rgb(255, 255, 255)"
-    page.emulate_media(color_scheme="dark")
-    assert page.evaluate(background) != "rgb(255, 255, 255)"
-    page.set_viewport_size({"width": 360, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+def test_pages_open_dark_and_light_and_at_360_pixels_without_a_complaint(
+    open_page, site, pattern, looks_right
+):
+    looks_right(open_page(page_of(site, pattern)))
 
 
 def test_sorting_by_mouse_goes_best_first_then_back(open_page, board):
@@ -302,20 +250,5 @@ def test_printed_pages_leave_out_what_cannot_be_printed(open_page, board):
 
 
 @pytest.mark.parametrize("pattern", PAGES)
-def test_the_accessibility_scan_finds_nothing_serious(open_page, site, pattern):
-    axe = os.environ.get("MEDBENCH_AXE")
-    if not axe or not Path(axe).is_file():
-        pytest.skip("needs MEDBENCH_AXE, the path of axe.min.js (npm pack axe-core)")
-    page = open_page(page_of(site, pattern))
-    page.evaluate("document.querySelectorAll('main details').forEach(node => (node.open = true))")
-    page.evaluate(Path(axe).read_text(encoding="utf-8"))
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        # Without preload, which fetches the style sheet and would break the rule of no requests.
-        found = page.evaluate("axe.run({ resultTypes: ['violations'], preload: false })")
-        serious = [
-            (rule["id"], rule["help"], [node["html"][:120] for node in rule["nodes"][:3]])
-            for rule in found["violations"]
-            if rule["impact"] in ("serious", "critical")
-        ]
-        assert serious == [], scheme
+def test_the_accessibility_scan_finds_nothing_serious(open_page, site, pattern, serious_findings):
+    assert serious_findings(open_page(page_of(site, pattern))) == {}

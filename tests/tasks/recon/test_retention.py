@@ -10,11 +10,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medbench.harness.errors import UsageError
+from medbench.harness.vocabulary import ORIGINALS
 from medbench.tasks import classifier
 from medbench.tasks.recon import classifier as training
 from medbench.tasks.recon.classifier import retention_classifier
 from medbench.tasks.recon.retention import (
-    ORIGINALS,
     RECIPE,
     Answers,
     classes_of,
