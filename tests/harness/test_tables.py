@@ -7,6 +7,7 @@ import pytest
 
 from medbench.harness.record import Metric, Record
 from medbench.harness.tables import (
+    Column,
     markdown_table,
     modality_columns,
     modality_rows,
@@ -15,6 +16,7 @@ from medbench.harness.tables import (
     run_report,
     shown,
 )
+from medbench.harness.vocabulary import CONTROLS
 
 TEMPLATE = Path(__file__).parent.parent / "records" / "v1_recon.json"
 
@@ -72,3 +74,11 @@ def test_each_reason_is_said_once(record):
 
 def test_markdown_escapes_bars():
     assert "a\\|b" in markdown_table([{"tokenizer": "a|b"}])
+
+
+@pytest.mark.parametrize("control", sorted(CONTROLS))
+def test_no_value_of_a_control_is_better(control):
+    assert Column("overall").direction == "higher"
+    assert Column("overall").heading.endswith("↑")
+    assert Column("overall", control).direction == "none"
+    assert "↑" not in Column("overall", control).heading

@@ -51,6 +51,13 @@ def test_axes_hold_their_values_and_label_round_numbers(ends, logarithmic):
         assert float(text.replace("−", "-")) == pytest.approx(value, rel=0.01, abs=1e-12)
 
 
+def test_equal_values_get_an_axis_whose_labels_differ():
+    for value in (0.0, 0.5, 30.0):
+        texts = [text for _, text in scale_over([value, value], 0, 100).ticks()]
+        assert len(set(texts)) == len(texts) >= 3
+        assert max(map(len, texts)) <= 6
+
+
 def test_an_outlier_does_not_flatten_a_plot():
     low, high = drawable([20.0, 21.0, 22.0, 23.0, 1e12])
     assert low <= 20.0
