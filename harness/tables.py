@@ -140,19 +140,31 @@ def modality_rows(records: Iterable[Record], column: Column) -> list[Row]:
 
 
 def reasons(records: Iterable[Record]) -> list[str]:
-    """Why values are absent and rows are not `ok`, each said once."""
-    said: dict[str, None] = {}
+    """Why values are absent and rows are not `ok`, each said once, with all that it is said of."""
+    said: dict[str, dict[str, None]] = {}
     absent: dict[str, dict[str, None]] = {}
     for record in records:
         if record.status_reason:
-            said[f"{record.full_name}: {record.status}: {record.status_reason}"] = None
+            why = f"{record.status}: {record.status_reason}"
+            said.setdefault(why, {})[record.full_name] = None
         for metric in record.metrics:
             overall_one = metric.value is None and metric.group in (POOLED, MACRO)
             if overall_one and record.info.kind in ("discrete", "continuous"):
                 absent.setdefault(str(metric.reason), {})[METRICS[metric.name].title] = None
         for warning in record.warnings:
-            said[f"{record.full_name}: {warning}"] = None
-    return [*said, *(f"{', '.join(titles)}: {reason}" for reason, titles in absent.items())]
+            said.setdefault(warning, {})[record.full_name] = None
+    rows = [f"{_listed(list(names))}: {text}" for text, names in said.items()]
+    return [*rows, *(f"{', '.join(titles)}: {reason}" for reason, titles in absent.items())]
+
+
+_NAMED = 4
+"""Of more rows that share a reason, the first ones are named and the others counted."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1} others"
 
 
 def text_table(rows: Sequence[Row]) -> str:

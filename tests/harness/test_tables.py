@@ -72,6 +72,15 @@ def test_each_reason_is_said_once(record):
     assert reasons([marked, marked]).count(f"{record.full_name}: suspect: why") == 1
 
 
+def test_a_reason_that_rows_share_is_said_of_all_of_them(record):
+    def named(count):
+        facts = {"variant": "v", "warnings": ["modified file: a.npz"]}
+        return [record.model_copy(update={"tokenizer": f"t{n}", **facts}) for n in range(count)]
+
+    assert "t0@v, t1@v, t2@v, t3@v: modified file: a.npz" in reasons(named(4))
+    assert "t0@v, t1@v, t2@v and 3 others: modified file: a.npz" in reasons(named(6))
+
+
 def test_markdown_escapes_bars():
     assert "a\\|b" in markdown_table([{"tokenizer": "a|b"}])
 
