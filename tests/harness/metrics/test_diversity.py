@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import pytorch_msssim
@@ -39,6 +41,19 @@ def test_pairs_are_those_of_our_own_ms_ssim(rng):
     first, second = np.triu_indices(4, 1)
     wanted = ms_ssim(images[first], images[second])
     np.testing.assert_allclose(pair_scores(images), wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("side", [161, 256])
+def test_many_pairs_score_the_same_compiled_and_not(rng, side, monkeypatch):
+    pytest.importorskip("numba", reason="needs the extra fast: pip install 'medbench[fast]'")
+    images = _images(rng, 6, side)
+    images[1] = images[0]
+    images[2] = 0
+    monkeypatch.setattr("medbench.harness.metrics.diversity._MANY", 1)
+    compiled = pair_scores(images)
+    monkeypatch.setitem(sys.modules, "medbench.harness.metrics.compiled_pairs", None)
+    np.testing.assert_allclose(compiled, pair_scores(images), rtol=0, atol=1e-7)
+    assert compiled[0] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_equal_images_have_no_diversity_and_flat_ones_are_no_problem():
