@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -145,10 +147,22 @@ def test_subsets_have_the_distance_of_their_rows_alone(rng, size):
     x = correlated(rng, 300, 128) + 50.0
     y = x + 0.01 * correlated(rng, 300, 128) + 0.001
     x, y = x.astype(np.float32), y.astype(np.float32)
-    subsets = np.stack([np.sort(rng.permutation(300)[:size]) for _ in range(5)])
+    subsets = np.stack([np.sort(rng.permutation(300)[:size]) for _ in range(12)])
     want = [frechet_distance(x[rows], y[rows]) for rows in subsets]
     np.testing.assert_allclose(frechet_over_subsets(x, y, subsets), want, rtol=1e-8)
     np.testing.assert_allclose(frechet_over_subsets(x, x, subsets), 0.0, atol=1e-8)
+
+
+def test_few_subsets_of_many_rows_take_no_memory_for_all_pairs(rng):
+    x = rng.normal(size=(6000, 64)).astype(np.float32)
+    subsets = np.stack([rng.permutation(6000)[:50] for _ in range(3)])
+    want = [frechet_distance(x[rows], 2 * x[rows]) for rows in subsets]
+    tracemalloc.start()
+    found = frechet_over_subsets(x, 2 * x, subsets)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(found, want, rtol=1e-9)
+    assert peak < 6000 * 6000  # all pairs would take eight times as many bytes
 
 
 def test_subsets_keep_pairs_together(rng):
