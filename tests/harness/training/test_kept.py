@@ -85,7 +85,10 @@ def test_a_stopped_training_goes_on_and_a_damaged_checkpoint_begins_again(keep):
     assert all(load_file(damaged)[name].equal(value) for name, value in whole.items())
 
 
-def test_of_two_at_once_one_trains(keep):
+def test_of_two_at_once_one_trains(keep, tmp_path, monkeypatch):
+    # While Accelerate starts, it empties os.environ for a moment, and with it MEDBENCH_CACHE for
+    # the other thread, which two processes would not notice.
+    monkeypatch.setattr("medbench.harness.exclusive.cache_root", lambda: tmp_path / "cache")
     threads = [threading.Thread(target=keep) for _ in range(2)]
     for thread in threads:
         thread.start()
