@@ -31,7 +31,7 @@ from claims_images import (
     real_sets,
     with_unnamed,
 )
-from claims_page import ARMS, page
+from claims_page import ARMS, SEEDS, page
 from numpy.typing import NDArray
 
 from medbench import load_tokenizer
@@ -47,7 +47,6 @@ from medbench.harness.training.run_plan import Stage
 from medbench.harness.training.teachers.clip_teacher import ClipTeacher
 from medbench.harness.training.teachers.miniature import load_miniature
 
-SEEDS = (0, 1, 2)
 REPLICATES = 1000
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+SEEDS = (0, 1, 2)
+
 ARMS = {
     "A": ("recon", "reconstruction only"),
     "B": ("stage1-on", "stage 1"),
@@ -47,22 +49,33 @@ def page(found: dict[str, Any]) -> str:
         table=tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True),
         verdicts="\n".join(f"- {line}" for line in verdicts(found)),
         chance=found["chance"],
-        seeds=", ".join(map(str, found["seeds"])),
+        measured=_measured(list(found["seeds"])),
     )
 
 
 TEXT = """# The paper's claims in miniature
 
 `python benchmarks/claims.py train --seed N` for every seed, then `python benchmarks/claims.py
-measure`. All arms have equal steps and data; the values of seeds {seeds} stand beside each other.
-mAP is macro over the nine modalities of medsynth's test split; chance is {chance:.3f}. *Unnamed* is
-a part of each image's state that no caption names (chance 0.5). The sets after it are real or
-derived from real images; no tokenizer was trained on them.
+measure`. {measured} All arms have equal steps and data: 900 steps of 64 images of 64 px, 1.5
+million parameters, preset `micro`; one teacher for all. mAP is macro over the nine modalities of
+medsynth's test split; chance is {chance:.3f}. *Unnamed* is a part of each image's state that no
+caption names (chance 0.5). The sets after it are real or derived from real images; no tokenizer was
+trained on them.
 
 {table}
 
 {verdicts}
+
+Why gains are small: alignment can hand on what the teacher knows, and at 64 px, where many lesions
+are a few pixels, the teacher itself is not far above the arm that only reconstructs.
 """
+
+
+def _measured(seeds: list[str]) -> str:
+    missing = [str(seed) for seed in SEEDS if str(seed) not in seeds]
+    if not missing:
+        return f"The values of seeds {', '.join(seeds)} stand beside each other."
+    return f"Measured so far: seed {', '.join(seeds)}; **missing: seed {', '.join(missing)}**."
 
 
 def _beside(name: str, each: list[dict[str, Any]]) -> dict[str, str]:
