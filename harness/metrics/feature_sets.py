@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 MINIMUM_IMAGES = 100
 """Below this many images no distance between distributions is reported."""
 
-ROWS = 4096
-"""Feature rows that are converted to float64 at a time (64 MiB at 2048 dimensions)."""
+ROWS = 1024
+"""Feature rows that are converted to float64 at a time (16 MiB at 2048 dimensions)."""
 
 
 def check_feature_sets(reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> None:

@@ -43,7 +43,7 @@ def kid(reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> flo
         MetricError: fewer than two rows, unequal d, or values that are not finite.
     """
     check_feature_sets(reference, candidate)
-    x, y = np.ones((len(reference), 1)), np.ones((len(candidate), 1))
+    x, y = (np.ones((len(each), 1), dtype=np.bool_) for each in (reference, candidate))
     return float(_discrepancy(reference, candidate, x, y)[0])
 
 
@@ -72,9 +72,9 @@ def kid_over_subsets(
             f"pairs are kept together, but there are {len(reference)} reference rows and "
             f"{len(candidate)} candidate rows."
         )
-    members = np.zeros((len(reference), len(subsets)))
+    members = np.zeros((len(reference), len(subsets)), dtype=np.bool_)
     for column, rows in enumerate(subsets):
-        members[rows, column] = 1.0
+        members[rows, column] = True
     sizes = members.sum(axis=0)
     if (sizes != subsets.shape[1]).any() or subsets.shape[1] < 2:
         raise MetricError("every subset must name at least two rows, each of them once.")
@@ -84,10 +84,10 @@ def kid_over_subsets(
 def _discrepancy(
     x: NDArray[np.floating],
     y: NDArray[np.floating],
-    in_x: NDArray[np.float64],
-    in_y: NDArray[np.float64],
+    in_x: NDArray[np.bool_],
+    in_y: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """MMD² for R subsets at once: `in_x` (n, R) and `in_y` (m, R) are 1 for members, else 0."""
+    """MMD² for R subsets at once: `in_x` (n, R) and `in_y` (m, R) say who is a member."""
     sizes_x, sizes_y = in_x.sum(axis=0), in_y.sum(axis=0)
     within_x = (_kernel_sums(x, x, in_x, in_x) - _diagonal_sums(x, in_x)) / sizes_x / (sizes_x - 1)
     within_y = (_kernel_sums(y, y, in_y, in_y) - _diagonal_sums(y, in_y)) / sizes_y / (sizes_y - 1)
@@ -97,26 +97,30 @@ def _discrepancy(
 def _kernel_sums(
     a: NDArray[np.floating],
     b: NDArray[np.floating],
-    in_a: NDArray[np.float64],
-    in_b: NDArray[np.float64],
+    in_a: NDArray[np.bool_],
+    in_b: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Sum of k(a_i, b_j) over the members of each subset, (R,)."""
     symmetric = a is b
     total = np.zeros(in_a.shape[1])
     for i in range(0, len(a), BLOCK):
         rows = a[i : i + BLOCK].astype(np.float64)
+        of_rows = in_a[i : i + BLOCK].astype(np.float64)
         for j in range(i if symmetric else 0, len(b), BLOCK):
             kernel = _cubed(rows @ b[j : j + BLOCK].astype(np.float64).T, a.shape[1])
-            inner = kernel @ in_b[j : j + BLOCK]
+            inner = kernel @ in_b[j : j + BLOCK].astype(np.float64)
             # Blocks above the diagonal of a symmetric matrix stand for those below it as well.
             weight = 2.0 if symmetric and j > i else 1.0
-            total += weight * np.einsum("ir,ir->r", inner, in_a[i : i + BLOCK])
+            total += weight * np.einsum("ir,ir->r", inner, of_rows)
     return total
 
 
-def _diagonal_sums(a: NDArray[np.floating], in_a: NDArray[np.float64]) -> NDArray[np.float64]:
-    products = np.einsum("ij,ij->i", a, a, dtype=np.float64)
-    return _cubed(products, a.shape[1]) @ in_a
+def _diagonal_sums(a: NDArray[np.floating], in_a: NDArray[np.bool_]) -> NDArray[np.float64]:
+    kernel = _cubed(np.einsum("ij,ij->i", a, a, dtype=np.float64), a.shape[1])
+    total = np.zeros(in_a.shape[1])
+    for i in range(0, len(a), BLOCK):
+        total += kernel[i : i + BLOCK] @ in_a[i : i + BLOCK].astype(np.float64)
+    return total
 
 
 def _cubed(products: NDArray[np.float64], dims: int) -> NDArray[np.float64]:
