@@ -35,7 +35,11 @@ SETTING = re.compile(r"[A-Za-z0-9 ._:@%+=/-]{0,60}")
 BLIND, SHUFFLED, MAJORITY = "blind", "shuffled", "majority"
 REAL, FLOOR, ORIGINALS = "real", "floor", "originals"
 CONTROLS = frozenset({BLIND, SHUFFLED, MAJORITY, REAL, FLOOR, ORIGINALS})
-"""Settings that a value is read against: no tokenizer is better for a higher or a lower one."""
+"""Settings that a value is read against: no tokenizer is better for a higher or a lower one.
+
+A model without images, one with other images, the commonest answer; real images in the place of
+samples, reconstructions in their place; originals in the place of reconstructions.
+"""
 
 Status = Literal["ok", "partial", "suspect", "not-applicable", "failed", "stale", "withdrawn"]
 STATUSES: tuple[str, ...] = get_args(Status)

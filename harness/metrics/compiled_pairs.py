@@ -16,13 +16,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@numba.njit(fastmath=True, error_model="numpy")
+def _weighted(a, b, c, d, e, middle, f, g, h, i, j, ratios):
+    """Eleven neighbours under the window; compiled into the loops that call it."""
+    return (
+        middle
+        + ratios[0] * (a + j)
+        + ratios[1] * (b + i)
+        + ratios[2] * (c + h)
+        + ratios[3] * (d + g)
+        + ratios[4] * (e + f)
+    )
+
+
 @numba.njit(fastmath=True, error_model="numpy", nogil=True)
 def add_area(  # pragma: no cover (compiled)
     x: NDArray[np.float32],
     y: NDArray[np.float32],
     of_x: NDArray[np.float32],
     of_y: NDArray[np.float32],
-    ratios: NDArray[np.float32],
+    taps: NDArray[np.float32],
     constants: NDArray[np.float32],
     rows: NDArray[np.float32],
     sums: NDArray[np.float64],
@@ -34,14 +47,14 @@ def add_area(  # pragma: no cover (compiled)
         y: of the other image.
         of_x: (3, P, h, w), windowed mean, variance and level, in the units of `diversity`.
         of_y: of the other image.
-        ratios: the first six taps of the symmetric window, in units of the middle one.
+        taps: the first five of the symmetric window, in units of the middle one.
         constants: C2 in those units, and C1, or -1 where luminance does not count.
         rows: room for 12 rows of W, overwritten.
         sums: (P,).
     """
     planes, height, width = x.shape
     valid = width - 10
-    r0, r1, r2, r3, r4 = ratios[0], ratios[1], ratios[2], ratios[3], ratios[4]
+    ratios = (taps[0], taps[1], taps[2], taps[3], taps[4])
     c2, c1 = constants[0], constants[1]
     product = rows[11]
     for plane in range(planes):
@@ -51,14 +64,11 @@ def add_area(  # pragma: no cover (compiled)
                 product[at] = x[plane, row, at] * y[plane, row, at]
             target = rows[row % 11]
             for at in range(valid):
-                target[at] = (
-                    product[at + 5]
-                    + r0 * (product[at] + product[at + 10])
-                    + r1 * (product[at + 1] + product[at + 9])
-                    + r2 * (product[at + 2] + product[at + 8])
-                    + r3 * (product[at + 3] + product[at + 7])
-                    + r4 * (product[at + 4] + product[at + 6])
-                )
+                target[at] = _weighted(
+                    product[at], product[at + 1], product[at + 2], product[at + 3],
+                    product[at + 4], product[at + 5], product[at + 6], product[at + 7],
+                    product[at + 8], product[at + 9], product[at + 10], ratios,
+                )  # fmt: skip
             if row < 10:
                 continue
             first = row - 10
@@ -72,27 +82,19 @@ def add_area(  # pragma: no cover (compiled)
             of_row = np.float32(0.0)
             if c1 < 0:
                 for at in range(valid):
-                    filtered = (
-                        a5[at]
-                        + r0 * (a0[at] + a10[at])
-                        + r1 * (a1[at] + a9[at])
-                        + r2 * (a2[at] + a8[at])
-                        + r3 * (a3[at] + a7[at])
-                        + r4 * (a4[at] + a6[at])
-                    )
+                    filtered = _weighted(
+                        a0[at], a1[at], a2[at], a3[at], a4[at], a5[at],
+                        a6[at], a7[at], a8[at], a9[at], a10[at], ratios,
+                    )  # fmt: skip
                     of_row += (filtered - mean_x[at] * mean_y[at] + c2) / (
                         variance_x[at] + variance_y[at]
                     )
             else:
                 for at in range(valid):
-                    filtered = (
-                        a5[at]
-                        + r0 * (a0[at] + a10[at])
-                        + r1 * (a1[at] + a9[at])
-                        + r2 * (a2[at] + a8[at])
-                        + r3 * (a3[at] + a7[at])
-                        + r4 * (a4[at] + a6[at])
-                    )
+                    filtered = _weighted(
+                        a0[at], a1[at], a2[at], a3[at], a4[at], a5[at],
+                        a6[at], a7[at], a8[at], a9[at], a10[at], ratios,
+                    )  # fmt: skip
                     a, b = level_x[at], level_y[at]
                     structure = (filtered - mean_x[at] * mean_y[at] + c2) / (
                         variance_x[at] + variance_y[at]
