@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from medbench.harness.errors import MetricError
 from medbench.harness.metrics.diversity import diversity, pair_scores
 from medbench.harness.metrics.ms_ssim import ms_ssim
+from medbench.harness.metrics.ssim import GAUSSIAN_WINDOW
 
 
 def _images(rng, count, side):
@@ -34,6 +35,19 @@ def test_pairs_are_those_of_pytorch_msssim(rng, side):
     ]
     np.testing.assert_allclose(pair_scores(images), wanted, atol=1e-5, rtol=0)
     assert diversity(images) == pytest.approx(1 - np.mean(wanted), abs=1e-5)
+
+
+def test_pairs_are_exact_where_images_are_bright_and_smooth(rng):
+    # The peer's default window is rounded to float32 and costs it 1e-5 here; ours may not.
+    noise = [gaussian_filter(rng.normal(size=(256, 256, 3)), (9, 9, 0)) for _ in range(3)]
+    images = np.stack([200 + n / np.abs(n).max() * 55 for n in noise]).astype(np.uint8)
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).double()
+    window = torch.tensor(GAUSSIAN_WINDOW, dtype=torch.float64).repeat(3, 1, 1, 1)
+    wanted = [
+        float(pytorch_msssim.ms_ssim(x[i : i + 1], x[j : j + 1], data_range=255, win=window))
+        for i, j in [(0, 1), (0, 2), (1, 2)]
+    ]
+    np.testing.assert_allclose(pair_scores(images), wanted, atol=2e-7, rtol=0)
 
 
 def test_pairs_are_those_of_our_own_ms_ssim(rng):
