@@ -1,8 +1,11 @@
 """Yes or no: the first word of an answer that says either decides.
 
 Words, never parts of words: `no` is not in `normal`. In Chinese, where words are not set apart,
-longer words are found first (`不是` before `是`), and words that only contain a sign of yes or no
-(`是否`, `可能`) are passed over. Answers to Chinese questions may also say `yes` or `no`.
+longer words are found first (`没错` before `没`) and an answer is read clause by clause. A clause
+that asks (`存在吗？`) says nothing, nor does one from the place on where it doubts (`是否`, `无法`).
+The copula (`这是一张腹部CT`) decides only at the start or the end of a clause, `对` only as a clause of
+its own; `可以` and its like give way to a no in the same clause (`可以看到没有异常`). Answers to
+Chinese questions may also say `yes` or `no`.
 """
 
 from __future__ import annotations
@@ -15,44 +18,49 @@ from .words import Language, words_of
 
 Polarity = Literal["yes", "no"]
 
-RULE = "first-yes-no-1"
+RULE = "first-yes-no-2"
 """Name and version; part of the definition of closed accuracy."""
 
-YES = ("是的", "是", "有", "包含", "包括", "可以", "存在", "对的", "对", "正确", "属于", "能", "会")
-NO = (
-    "不是",
-    "没有",
-    "不包含",
-    "不包括",
-    "不可以",
-    "不存在",
-    "不对",
-    "不正确",
-    "不属于",
-    "不能",
-    "不会",
-    "并非",
-    "未见",
-    "否",
-    "无",
-    "没",
-    "不",
-)
+YES = ("是的", "没错", "不错", "有", "包含", "包括", "存在", "正确", "属于")
+YIELDING = ("是", "对", "可以", "能", "会")
+"""They say yes where nothing after them in the clause says no."""
+PARTICLES = "[的了啊呀呢]?"
+NO = ("不", "没", "无", "未", "否", "并非")
+"""Also what begins with them: `不是`, `没有`, `未包含`."""
 NEUTRAL = (
-    *("是否", "是不是", "有没有", "能不能", "会不会", "可不可以", "对不对", "包不包含"),
-    *("还是", "但是", "而是", "总是", "或是", "可是", "于是", "否则"),
-    *("所有", "只有", "有时", "可能", "功能", "能量", "对称", "对比", "相对", "对应", "针对"),
-    *("无法", "不清楚", "不确定", "不知道", "不明确", "不好说"),
+    *("还是", "但是", "而是", "总是", "或是", "可是", "于是", "只是", "要是", "尤其是", "特别是"),
+    *("所有", "只有", "有时", "有些", "有点", "有关", "有限", "有效", "有可能", "正确答案"),
+    *("可能", "功能", "性能", "智能", "能量", "能力", "能谱"),
+    *("会厌", "会阴", "会诊", "机会", "社会"),
+    *("不仅", "不但", "不过", "不论", "不管", "肺不张", "无论", "无疑", "毫无疑问", "否则", "未来", "未知"),
 )
 """They hold a sign of yes or no, and say neither."""
+DOUBT = (
+    *("是否", "是不是", "有没有", "有无", "能不能", "能否", "会不会", "会否", "可不可以", "可否"),
+    *("对不对", "包不包含", "对不起", "不好意思", "我不能", "无法", "难以", "看不清", "未能"),
+    *("不清楚", "不清晰", "不太清楚", "不确定", "不太确定", "不知道", "不明确", "不好说", "不一定"),
+    *("不能确定", "不能确认", "不能判断", "未必", "没有足够", "没有把握", "没有办法"),
+)
+"""What follows them in the clause is left open."""
 
 _MEANING: dict[str, Polarity | None] = {
-    **dict.fromkeys(YES, "yes"),
+    **dict.fromkeys((*YES, *YIELDING), "yes"),
     **dict.fromkeys(NO, "no"),
-    **dict.fromkeys(NEUTRAL, None),
+    **dict.fromkeys((*NEUTRAL, *DOUBT)),
 }
-_LONGEST_FIRST = sorted(_MEANING, key=len, reverse=True)
-_CHINESE = re.compile("|".join((*_LONGEST_FIRST, r"(?<![a-z])(?:yes|no)(?![a-z])")))
+_ANYWHERE = sorted(_MEANING.keys() - {"是", "对"}, key=len, reverse=True)
+_SIGN = re.compile(
+    "|".join(
+        (
+            *_ANYWHERE,
+            rf"^是|是(?={PARTICLES}$)|^对(?={PARTICLES}$)",
+            r"(?<![a-z])(?:yes|no)(?![a-z])",
+        )
+    )
+)
+_BLANKS = re.compile(r"(?<=[^\x00-\x7f])[ \t]+|[ \t]+(?=[^\x00-\x7f])")
+# A colon stays with its clause, so that the copula before it (`答案是：`) is not at the end.
+_CLAUSE = re.compile(r"([\w ]+:?)(\W*)")
 
 
 def polarity_of(text: str, language: Language) -> Polarity | None:
@@ -64,12 +72,29 @@ def polarity_of(text: str, language: Language) -> Polarity | None:
     """
     if language == "en":
         return next((_either(word) for word in words_of(text, "en") if _either(word)), None)
-    text = unicodedata.normalize("NFKC", text).casefold()
-    for found in _CHINESE.finditer("".join(text.split())):
-        meaning = _MEANING.get(found[0], _either(found[0]))
-        if meaning is not None:
-            return meaning
+    text = _BLANKS.sub("", unicodedata.normalize("NFKC", text).casefold())
+    for found in _CLAUSE.finditer(text.replace("但", ",但")):
+        clause, ending = found[1].strip(), found[2]
+        if "?" in ending or clause.endswith(("吗", "么")):
+            continue
+        said = _said(clause)
+        if said is not None:
+            return said
     return None
+
+
+def _said(clause: str) -> Polarity | None:
+    """By one clause of Chinese, without blanks beside its characters."""
+    held: Polarity | None = None
+    for found in _SIGN.finditer(clause):
+        if found[0] in DOUBT:
+            return None
+        meaning = _MEANING.get(found[0], _either(found[0]))
+        if found[0] in YIELDING:
+            held = meaning
+        elif meaning is not None:
+            return meaning
+    return held
 
 
 def _either(word: str) -> Polarity | None:
@@ -81,4 +106,6 @@ def gold_polarity(answer: str, language: Language) -> Polarity | None:
     word = "".join(words_of(answer, language))
     if language == "en":
         return _either(word)
-    return _MEANING.get(word) or _either(word)
+    word = word if word in _MEANING else word.removesuffix("的")
+    negated = word[:1] in ("不", "没", "未") and _MEANING.get(word[1:]) == "yes"
+    return "no" if negated else _MEANING.get(word) or _either(word)

@@ -1,9 +1,10 @@
 """From a text to the words that are compared: the published normaliser of answers.
 
-English: NFKC, lower case, no punctuation, no articles, number words as digits, `5mm` as `5 mm`,
-`1,000` as `1000`, `2.0` as `2`, `2x3` as `2 x 3`. Chinese: NFKC, each character a word, numerals
-with a measure word (`两个`) as digits. Synonyms, plurals and word order are left alone: what is not
-the same is not counted as the same.
+English: NFKC, lower case, no punctuation, no articles (a last `a` is a letter), number words as
+digits, `5mm` as `5 mm`, `1,000` as `1000`, `2.0` as `2`, `.5` as `0.5`, `2x3` as `2 x 3`; signs,
+powers (`10³`) and `<`, `>`, `≤`, `≥` before a number count. Chinese: NFKC, each character a word,
+Latin letters apart from digits, numerals with a measure word (`两个`) as digits. Synonyms, plurals
+and word order are left alone: what is not the same is not counted as the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 
 Language = Literal["en", "zh"]
 
-RULE = "words-1"
+RULE = "words-2"
 """Name and version of the normaliser; part of every definition."""
 
 ARTICLES = frozenset({"a", "an", "the"})
@@ -28,14 +29,28 @@ _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _UNIT_WORDS = {word: number for number, word in enumerate(_SMALL)}
 _TEN_WORDS = {word: 10 * place for place, word in enumerate(_TENS, 2)}
 
-_UNITS = "mm|cm|dm|km|m|ml|l|mg|kg|g|hu|hz|khz|mhz|kv|kvp"
-_GLUED_UNIT = re.compile(rf"(?<=\d)(?=(?:{_UNITS})\b)")
+_UNITS = "|".join(
+    (
+        *("[kcdmnuμ]?m[23]?", "[dmuμ]?l", "cc", "[kmuμ]?g", "mcg", "m?s", "sec", "min", "hr?s?"),
+        *("[kmg]?hz", "hu", "m?t", "kvp?", "mas?", "[km]ev", "m?gy", "m?sv", "[mg]?bq", "m?ci"),
+        *("mmhg", "cmh2o", "k?pa", "bpm", "yo?", "yrs?"),
+    )
+)
+_GLUED_UNIT = re.compile(rf"(?<!\w)(\d+(?:\.\d+)?)(?=(?:{_UNITS})\b)")
 _TIMES = re.compile(r"(?<=\d)\s*[x\u00d7]\s*(?=\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _APOSTROPHES = re.compile(r"(?<=\w)['\u2019](?=\w)")
-_ENGLISH = re.compile(r"(?<!\w)-\d+(?:\.\d+)?|\d+\.\d+|[^\W_]+|%")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_CHINESE = re.compile(r"(?<!\w)-\d+(?:\.\d+)?|\d+\.\d+|[a-z0-9]+|[^\W_]|%")
+# NFKC would make 103 of a power of ten, and 11/2 of one and a half.
+_POWER = re.compile(r"(?<=\d)(?=[⁰¹²³⁴-⁹⁻])")
+_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
+_SIGNS = str.maketrans({"\u2212": "-", "≧": "≥", "⩾": "≥", "≦": "≤", "⩽": "≤"})
+_NUMERIC = (
+    r"(?:(?<![a-z0-9])-)?\d+(?:\.\d+)?\^-?\d+|(?<![a-z0-9])-(?:\d+(?:\.\d+)?|\.\d+)"
+    r"|(?<![a-z0-9.])\.\d+|\d+\.\d+|[<>≤≥](?=\s*-?\.?\d)|%"
+)
+_ENGLISH = re.compile(rf"{_NUMERIC}|[^\W_]+")
+_NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+)")
+_CHINESE = re.compile(rf"{_NUMERIC}|[a-z]+|\d+|[^\W_]")
 
 _NUMERALS = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _COUNTED = re.compile(
@@ -51,14 +66,22 @@ def words_of(text: str, language: Language) -> tuple[str, ...]:
         text: an answer.
         language: of the question; it decides what a word is.
     """
-    text = unicodedata.normalize("NFKC", text).casefold()
+    text = _folded(text)
     if language == "zh":
         return _chinese(text)
     text = _THOUSANDS.sub("", _APOSTROPHES.sub("", _TIMES.sub(" x ", text)))
-    text = _GLUED_UNIT.sub(" ", text)
+    text = _GLUED_UNIT.sub(r"\1 ", text)
     words = _digits([_plain(word) for word in _ENGLISH.findall(text)])
-    # An answer that is nothing but an article ("A") is a letter.
-    return tuple(word for word in words if word not in ARTICLES) or tuple(words)
+    # No article stands last: in "hepatitis A" it is a letter.
+    last = ["a"] if words[-1:] == ["a"] else []
+    return tuple([word for word in words if word not in ARTICLES] + last) or tuple(words)
+
+
+def _folded(text: str) -> str:
+    """NFKC and lower case, without the loss of what tells numbers apart."""
+    text = _FRACTION.sub(" ", _POWER.sub("^", text))
+    text = unicodedata.normalize("NFKC", text).casefold().translate(_SIGNS)
+    return text.replace(">=", "≥").replace("<=", "≤")
 
 
 def _plain(word: str) -> str:
