@@ -114,6 +114,13 @@ def run(
     answers: Annotated[
         Path | None, typer.Option("--answers", help="vqa: answers from elsewhere, as JSONL.")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="vqa: how --answers or --model were made; only equal recipes are compared.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Measure again; the replaced record is kept aside.")
     ] = False,
@@ -156,6 +163,7 @@ def run(
             generator=generator,
             model=model,
             answers=answers,
+            recipe=recipe,
         ),
         command=command_line(),
     )

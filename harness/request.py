@@ -33,7 +33,7 @@ class Request:
     data_root: Path | None = None
     force: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
-    """Of the tasks: `preset`, `extractor`, `retention`, `generator`, `model`, `answers`."""
+    """Of the tasks: `preset`, `extractor`, `retention`, `generator`, `model`, `answers` …"""
     command: str = "medbench (Python API)"
 
     def __post_init__(self) -> None:

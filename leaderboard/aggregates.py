@@ -15,7 +15,7 @@ from ..harness.record_files import Stored
 from ..harness.statistics.bootstrap import Sample, bootstrap_means
 from ..harness.tables import Column
 from ..harness.vocabulary import METRICS
-from .paired_rows import scores_of, texts
+from .paired_rows import clusters, scores_of, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,8 +140,8 @@ def _means(stored: Stored, rows: pd.DataFrame, column: Column) -> _Means | None:
     scores = found[kept]
     if len(scores) == 0 or not np.isfinite(scores).all():
         return None
-    groups, patients = texts(rows, "group", kept), texts(rows, "patient", kept)
-    sample = Sample(stored.record.dataset.fingerprint, groups, patients)
+    groups = texts(rows, "group", kept)
+    sample = Sample(stored.record.dataset.fingerprint, groups, clusters(rows, kept))
     means = bootstrap_means(scores, sample)
     # Other tasks draw within classes or kinds of question; there the values alone are checked.
     drawn = means if stored.record.task == _DRAWN_BY_GROUP else {}

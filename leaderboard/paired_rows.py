@@ -9,6 +9,8 @@ import numpy as np
 
 from ..harness.statistics.bootstrap import Sample
 from ..harness.statistics.paired import PairedMean, paired_means
+from ..harness.statistics.proportions import mcnemar_p
+from ..harness.vocabulary import POOLED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +26,7 @@ class PairedScores:
 
     Attributes:
         ids: of the images.
-        sample: their groups and patients.
+        sample: their groups and clusters.
         first: float64 (N,).
         second: float64 (N,).
         means: the mean differences by group.
@@ -45,6 +47,16 @@ class PairedScores:
     def size(self) -> float:
         """The largest absolute score."""
         return float(max(np.abs(self.first).max(), np.abs(self.second).max()))
+
+    def mcnemar_p(self, group: str) -> float | None:
+        """McNemar's p of a group whose scores are right (1) or wrong (0); None of others."""
+        if any(((side != 0) & (side != 1)).any() for side in (self.first, self.second)):
+            return None
+        chosen = np.array([group in (POOLED, name) for name in self.sample.strata])
+        if not chosen.any():
+            return None
+        first, second = self.first[chosen], self.second[chosen]
+        return mcnemar_p(int((first > second).sum()), int((second > first).sum()))
 
 
 @dataclass(slots=True)
@@ -71,7 +83,7 @@ class PairedRows:
         kept = np.isfinite(first) & np.isfinite(second)
         if not kept.any() or (np.isfinite(first) != np.isfinite(second)).any():
             return None
-        sample = Sample(self.fingerprint, texts(one, "group", kept), texts(one, "patient", kept))
+        sample = Sample(self.fingerprint, texts(one, "group", kept), clusters(one, kept))
         means = paired_means(first[kept] - second[kept], sample)
         ids = one["id"].to_numpy(object)[kept]
         return PairedScores(ids, sample, first[kept], second[kept], means)
@@ -111,6 +123,11 @@ def scores_of(task: str, table: pd.DataFrame, column: Column) -> NDArray[np.floa
     if rows_by_setting:
         scores = np.where(table["setting"].to_numpy() == column.setting, scores, np.nan)
     return scores
+
+
+def clusters(table: pd.DataFrame, kept: NDArray[np.bool_]) -> list[str]:
+    """What hangs together: a patient's images or, without patients, the questions of one image."""
+    return texts(table, "patient" if "patient" in table else "image", kept)
 
 
 def texts(table: pd.DataFrame, column: str, kept: NDArray[np.bool_]) -> list[str]:

@@ -44,6 +44,7 @@ class Difference:
             None where they are equal or the metric has no direction.
         method: how it was found: `per image` (differences of the same images), `resamples`
             (replicates of common draws) or `separate intervals` (not paired: wider than need be).
+        mcnemar_p: exact, where each row is right or wrong; takes the rows as independent.
         reason: why the two cannot be compared.
     """
 
@@ -59,6 +60,7 @@ class Difference:
     degrees: float = math.inf
     better: str | None = None
     method: str = ""
+    mcnemar_p: float | None = None
     reason: str | None = None
 
     @property
@@ -152,7 +154,11 @@ def _from_rows(facts: Difference, rows: PairedRows, resample: bool) -> Differenc
     if not _near(found.value, facts.value, scores.size):
         return None
     facts = _but(
-        facts, standard_error=found.standard_error, degrees=found.degrees, method=PER_IMAGE
+        facts,
+        standard_error=found.standard_error,
+        degrees=found.degrees,
+        method=PER_IMAGE,
+        mcnemar_p=scores.mcnemar_p(facts.group),
     )
     if found.standard_error is not None:
         margin = t_quantile(found.degrees) * found.standard_error

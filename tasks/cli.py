@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from ..harness.datasets.question import Question
+    from .vqa.scoring.asked import Asked
+    from .vqa.scoring.report import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -25,8 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def score_vqa(
     answers: Annotated[
-        Path, typer.Option("--answers", help="JSONL with question_id and text.", show_default=False)
-    ],
+        Path | None,
+        typer.Option("--answers", help="JSONL with question_id and text (or response)."),
+    ] = None,
     gold: Annotated[
         Path | None,
         typer.Option(
@@ -44,7 +51,11 @@ def score_vqa(
     ] = None,
     write_gold: Annotated[
         Path | None,
-        typer.Option("--write-gold", help="Also write the questions in the format of --gold."),
+        typer.Option("--write-gold", help="Write the questions in the format of --gold."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="Write the verdict on each answer of --answers, as JSONL."),
     ] = None,
     data_root: Annotated[
         Path | None,
@@ -55,30 +66,62 @@ def score_vqa(
     ] = False,
 ) -> None:
     """Score answers to medical questions; needs no model, no GPU and no torch."""
+    from .vqa.controls import controls_of
+    from .vqa.scoring.jsonl_files import read_answers, write_references, write_verdicts
+    from .vqa.scoring.report import report
+
+    asked, learnt = _asked(gold, dataset, data_root)
+    if write_gold is not None:
+        write_references(write_gold, asked)
+    if answers is None:
+        if write_gold is None or compare_with is not None or output is not None:
+            message = "--answers FILE.jsonl is missing; only --write-gold goes without it"
+            raise UsageError(message)
+        return
+    found = report(asked, read_answers(answers))
+    others = report(asked, read_answers(compare_with)) if compare_with is not None else None
+    if output is not None:
+        write_verdicts(output, found)
+    controls = controls_of(asked, learnt)
+    typer.echo((_json_of if as_json else _text_of)(found, others, controls))
+
+
+def _asked(
+    gold: Path | None, dataset: str | None, data_root: Path | None
+) -> tuple[list[Asked], Sequence[Question] | str]:
+    """The questions of a file or of a data set, and those to learn on, or why there are none."""
     from ..harness.locations import data_root as environment_root
     from ..harness.registry import load_dataset
+    from .vqa.controls import training_questions
     from .vqa.scoring.asked import asked_of, question_set
-    from .vqa.scoring.jsonl_files import read_answers, read_references, write_references
-    from .vqa.scoring.report import compare, report, text_of_comparison, text_of_report
+    from .vqa.scoring.jsonl_files import read_references
 
     if (gold is None) == (dataset is None):
         message = "say what was asked: either --gold FILE.jsonl or --dataset ID"
         raise UsageError(message)
     if gold is not None:
-        asked = read_references(gold)
-    else:
-        root = data_root or environment_root()
-        asked = asked_of(question_set(load_dataset(str(dataset), data_root=root)))
-    if write_gold is not None:
-        write_references(write_gold, asked)
-    found = report(asked, read_answers(answers))
-    others = report(asked, read_answers(compare_with)) if compare_with is not None else None
-    if as_json:
-        facts = found.facts()
-        if others is not None:
-            facts["comparison"] = compare(found, others).facts()
-        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
-        return
-    typer.echo(text_of_report(found))
+        return read_references(gold), "--gold has no training questions; --dataset may"
+    found = load_dataset(str(dataset), data_root=data_root or environment_root())
+    return asked_of(question_set(found)), training_questions(found)
+
+
+_Controls = Mapping[str, Mapping[str, float | str | None]]
+
+
+def _json_of(found: Report, others: Report | None, controls: _Controls) -> str:
+    from .vqa.scoring.report import compare
+
+    facts = found.facts() | {"controls": controls}
     if others is not None:
-        typer.echo(text_of_comparison(compare(found, others)))
+        facts |= {"comparison": compare(found, others).facts(), "second": others.facts()}
+    return json.dumps(facts, indent=1, ensure_ascii=False)
+
+
+def _text_of(found: Report, others: Report | None, controls: _Controls) -> str:
+    from .vqa.scoring.report import compare, text_of_comparison, text_of_controls, text_of_report
+
+    parts = [text_of_report(found), text_of_controls(controls)]
+    if others is not None:
+        second = ["second (--compare)", text_of_report(others)]
+        parts = ["first (--answers)", *parts, *second, text_of_comparison(compare(found, others))]
+    return "\n".join(parts)

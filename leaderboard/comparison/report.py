@@ -58,6 +58,7 @@ def words(matrix: Matrix, pair: Pair) -> str:
         return f"{pair.first} and {pair.second} cannot be compared: {found.reason}"
     facts = METRICS[matrix.column.metric]
     digits, unit = facts.digits, f" {facts.unit}" if facts.unit else ""
+    mcnemar = "" if found.mcnemar_p is None else f" McNemar's p: {found.mcnemar_p:.2g}."
     size = f"{abs(found.value):.{digits}f}{unit}"
     unpaired = (
         " The two were not paired, since replicates or rows are missing: the interval is wider "
@@ -69,7 +70,7 @@ def words(matrix: Matrix, pair: Pair) -> str:
         other = pair.second if pair.winner == pair.first else pair.first
         return (
             f"{pair.winner} is better than {other} by {size} (corrected p "
-            f"{pair.adjusted_p:.2g}, {found.n} images).{unpaired}"
+            f"{pair.adjusted_p:.2g}, {found.n} images).{mcnemar}{unpaired}"
         )
     if found.value == 0:
         return f"{pair.first} and {pair.second} are equal on these {found.n} images."
@@ -82,7 +83,7 @@ def words(matrix: Matrix, pair: Pair) -> str:
             f" These images show differences from {pair.resolution:.{digits}f}{unit} on (80 % "
             f"power, one test); for the one seen, about {pair.images_needed:,} are needed."
         )
-    return text + unpaired
+    return text + mcnemar + unpaired
 
 
 def facts(matrices: Sequence[Matrix]) -> list[dict[str, Any]]:
@@ -107,7 +108,7 @@ def facts(matrices: Sequence[Matrix]) -> list[dict[str, Any]]:
 
 def _pair_facts(matrix: Matrix, pair: Pair) -> dict[str, Any]:
     found = asdict(pair.difference)
-    wanted = ("value", "low", "high", "p", "n", "standard_error", "method", "reason")
+    wanted = ("value", "low", "high", "p", "n", "standard_error", "method", "mcnemar_p", "reason")
     return {
         "first": pair.first,
         "second": pair.second,

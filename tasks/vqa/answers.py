@@ -15,7 +15,7 @@ from .prompt import find_template
 
 if TYPE_CHECKING:
     from ...harness.task import Cell
-    from .saved import ModelFacts
+    from .saved_files import ModelFacts
     from .scoring.asked import Asked
 
 

@@ -7,11 +7,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...harness.datasets.dataset import Dataset
+from ...harness.datasets.parts import part_of
 from ...harness.datasets.question import Question
+from ...harness.errors import MedbenchError
 from ...harness.statistics.draws import DrawStream
-from .scoring.asked import Asked
+from ...harness.vocabulary import BLIND, MAJORITY, POOLED, SHUFFLED
+from .scoring.asked import Asked, question_set
+from .scoring.report import questions_fingerprint
+from .scoring.scores import Worth, scores
+from .scoring.verdict import judge_all
+
+ELSEWHERE = "the model that gave these answers is not at hand"
+"""Why there are no answers of it to other images, to none, or at a temperature."""
 
 _Key = tuple[str, ...]
+
+
+def training_questions(dataset: Dataset | None) -> Sequence[Question] | str:
+    """Of the `train` part of the dataset's set; a text says why there are none."""
+    try:
+        return question_set(part_of(question_set(dataset), "train")).questions()
+    except MedbenchError as error:
+        return f"no training questions: {error}"
 
 
 def majority_answers(learnt: Sequence[Question], asked: Sequence[Asked]) -> list[str]:
@@ -26,6 +44,27 @@ def majority_answers(learnt: Sequence[Question], asked: Sequence[Asked]) -> list
             counts.setdefault(key, Counter())[question.answer] += 1
     best = {key: min(found, key=lambda a: (-found[a], a)) for key, found in counts.items()}
     return [next((best[key] for key in _keys(each.question) if key in best), "") for each in asked]
+
+
+def controls_of(
+    asked: Sequence[Asked], learnt: Sequence[Question] | str
+) -> dict[str, dict[str, float | str | None]]:
+    """The controls of answers from elsewhere: values of each over all questions, or a `reason`.
+
+    Args:
+        asked: the questions.
+        learnt: training questions, or why there are none.
+    """
+    found: dict[str, dict[str, float | str | None]] = {
+        MAJORITY: {"reason": str(learnt)},
+        BLIND: {"reason": ELSEWHERE},
+        SHUFFLED: {"reason": ELSEWHERE},
+    }
+    if not isinstance(learnt, str):
+        worth = Worth.of(judge_all(asked, majority_answers(learnt, asked)))
+        values = scores(asked, worth, fingerprint=questions_fingerprint(asked), brief=True)
+        found[MAJORITY] = {score.name: score.value for score in values if score.group == POOLED}
+    return found
 
 
 def _keys(question: Question) -> list[_Key]:

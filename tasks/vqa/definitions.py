@@ -13,8 +13,8 @@ from ...harness.record import Definition
 from ...harness.statistics import bootstrap
 from ...harness.task import Plan
 from ...harness.vocabulary import BLIND, MAJORITY, SHUFFLED
-from .presets import DEFAULT, TEMPERATURE, find_preset
-from .saved_files import model_files
+from .presets import DEFAULT, SEEDS, TEMPERATURE, find_preset, stated_recipe
+from .saved_files import load_facts, model_files
 from .scoring import legacy, polarity, words
 from .scoring.scores import LEGACY, METRICS
 
@@ -33,10 +33,16 @@ _FORMULAS: dict[str, dict[str, Any]] = {
 }
 _SETTINGS: dict[str, dict[str, Any]] = {
     "": {"decoding": "greedy"},
-    SAMPLED: {"decoding": f"temperature {TEMPERATURE}", "value": "mean over the preset's seeds"},
+    SAMPLED: {
+        "decoding": f"temperature {TEMPERATURE}",
+        "value": f"mean over the preset's seeds, or {SEEDS} with a given model",
+    },
     BLIND: {"decoding": "greedy", "model": "tuned and asked without images"},
     SHUFFLED: {"decoding": "greedy", "images": "each question with another image, one cycle"},
-    MAJORITY: {"answers": "most frequent training answer by language, kind and class"},
+    MAJORITY: {
+        "answers": "most frequent training answer by language, kind and class; of the images that "
+        "the preset learns on, or else of the whole train part",
+    },
     LEGACY: {"decoding": "greedy", "rule": legacy.RULE},
 }
 
@@ -54,7 +60,12 @@ def definitions(plan: Plan) -> Mapping[str, Definition]:
         "questions": "about the images of the split",
         "split": plan.split,
         "limit": plan.limit,
-        "intervals": {"rule": bootstrap.RULE, "replicates": bootstrap.REPLICATES, "unit": "image"},
+        "intervals": {
+            "rule": bootstrap.RULE,
+            "replicates": bootstrap.REPLICATES,
+            "unit": "image",
+            "strata": "modality; one where a modality has a single image",
+        },
         **_source(plan),
     }
     found = {}
@@ -62,7 +73,7 @@ def definitions(plan: Plan) -> Mapping[str, Definition]:
         for setting, facts in _SETTINGS.items():
             suffix = f"-{setting.replace('=', '')}" if setting else ""
             found[metric_key(name, setting)] = Definition(
-                id=f"vqa-{name.replace('_', '-')}{suffix}-1",
+                id=f"vqa-{name.replace('_', '-')}{suffix}-2",
                 facts=shared | _FORMULAS[name] | facts,
             )
     return found
@@ -72,21 +83,20 @@ def _source(plan: Plan) -> dict[str, Any]:
     """Where the answers come from."""
     options = plan.options
     if "answers" in options:
-        return {"answers": "from elsewhere", "sha256": file_sha256(Path(options["answers"]))}
+        # What is compared is the recipe, by the user's word; the file's hash is in the identity.
+        return {"answers": "from elsewhere", "recipe": options.get("recipe", "not stated")}
     images = {
         "image": "stretched to a square when ingested",
         "ingest": plan.ingest_rule,
         "resolution": plan.resolution,
     }
     if "model" in options:
-        return images | {"model": model_hash(Path(options["model"]))}
-    preset = find_preset(options.get("preset", DEFAULT))
-    recipe = {k: v for k, v in asdict(preset).items() if k not in {"name", "ranked"}}
-    # As JSON has it: tuples are lists there.
-    recipe["samples"] = list(preset.samples)
+        # Likewise: each tokenizer has a folder of its own, trained by one recipe.
+        facts = asdict(load_facts(Path(options["model"])))
+        stated = {"recipe": options["recipe"]} if "recipe" in options else {}
+        return images | {"model": {k: v for k, v in (facts | stated).items() if k != "tokenizer"}}
     return images | {
-        "preset": preset.name,
-        "recipe": recipe,
+        **stated_recipe(find_preset(options.get("preset", DEFAULT))),
         "parts": dict(plan.parts),
         "seed rule": "--seed orders and starts the tuning; earlier stages have seed 0",
     }

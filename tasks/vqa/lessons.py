@@ -30,11 +30,11 @@ from .language import (
     with_lora,
 )
 from .model import AnsweringModel, Projector
-from .presets import Preset, StageTerms
+from .presets import Preset, StageTerms, stated_recipe
 from .prompt import find_template
 from .recipe import AnswerRecipe
-from .saved import FACTS, ModelFacts, save_model
-from .saved_files import model_files
+from .saved import save_model
+from .saved_files import FACTS, ModelFacts, model_files
 from .stages import StageKey, train_stage
 from .talks import Content, Unit, talks_of, texts_of, units_key, units_of
 
@@ -195,7 +195,10 @@ class Lessons:
         """Beside the stage, as a folder that `--model` takes."""
         folder = key.folder / "model"
         preset, name = self.preset, self.cell.tokenizer.info.full_name
-        facts = ModelFacts(preset.template, preset.side, preset.new_tokens, name, preset.prompts)
+        recipe = {**stated_recipe(preset), "parts": dict(self.cell.plan.parts)}
+        facts = ModelFacts(
+            preset.template, preset.side, preset.new_tokens, name, preset.prompts, recipe=recipe
+        )
 
         def save() -> None:
             if ranks.own() == 0 and not (folder / FACTS).is_file():

@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...harness.task import Cell, Outcome
-from ...harness.vocabulary import BLIND, MAJORITY, SHUFFLED
+from ...harness.vocabulary import BLIND, SHUFFLED
 from .answers import Sight, answers_of
-from .controls import majority_answers, other_images
+from .controls import other_images, training_questions
 from .definitions import SAMPLED
 from .image_tokens import image_tokens
 from .lessons import Lessons
 from .model import AnsweringModel
 from .outcome import Table, outcome
-from .presets import DEFAULT, Preset, find_preset
-from .saved import ModelFacts, load_model
+from .presets import DEFAULT, SEEDS, find_preset
+from .saved import load_model
+from .saved_files import ModelFacts
 from .scoring.asked import question_set, questions_about
-from .scoring.verdict import Verdict, judge
+from .scoring.verdict import judge_all
 
 if TYPE_CHECKING:
     from .scoring.asked import Asked
@@ -40,8 +41,9 @@ def measure(cell: Cell, asked: list[Asked]) -> Outcome:
         given = load_model(Path(options["model"]))
         warnings += _doubts(cell, given.facts)
         given.model.to(cell.device)
-        _with_images(table, given.model, given.facts, seen, samples=())
+        _with_images(table, given.model, given.facts, seen, samples=SEEDS)
         table.absent(BLIND, _NO_TRAINING)
+        table.add_majority(training_questions(cell.dataset))
         return outcome(table, warnings, metric_seconds=time.perf_counter() - begun)
     preset = find_preset(options.get("preset", DEFAULT))
     facts = ModelFacts(preset.template, preset.side, preset.new_tokens, "", prompts=preset.prompts)
@@ -50,7 +52,9 @@ def measure(cell: Cell, asked: list[Asked]) -> Outcome:
     blind = lessons.without_images().model
     found = answers_of(cell, BLIND, blind, facts, asked, Sight(None, seen))
     _add(table, BLIND, found)
-    _majority(table, preset, asked)
+    part = cell.parts[preset.pairs]
+    images = {row.id for row in part.store.rows}
+    table.add_majority(questions_about(question_set(part.dataset), images))
     done = outcome(table, warnings, metric_seconds=time.perf_counter() - begun)
     if preset.ranked:
         return done
@@ -73,7 +77,7 @@ def _with_images(
     _add(table, "", found, legacy=True)
     if samples:
         attempts = [[row[1 + place] for row in found] for place in range(len(samples))]
-        verdicts = [_judge(asked, each) for each in attempts]
+        verdicts = [judge_all(asked, each) for each in attempts]
         table.add_answers(SAMPLED, verdicts, attempts[0])
     other = other_images(len(cell.store), cell.store.fingerprint)
     shuffled = [int(other[row]) if row >= 0 else -1 for row in seen]
@@ -84,19 +88,7 @@ def _add(
     table: Table, setting: str, found: Sequence[Sequence[str]], *, legacy: bool = False
 ) -> None:
     texts = [row[0] for row in found]
-    table.add_answers(setting, [_judge(table.asked, texts)], texts, legacy=legacy)
-
-
-def _judge(asked: Sequence[Asked], texts: Sequence[str]) -> list[Verdict]:
-    return [judge(each.question, text) for each, text in zip(asked, texts, strict=True)]
-
-
-def _majority(table: Table, preset: Preset, asked: Sequence[Asked]) -> None:
-    part = table.cell.parts[preset.pairs]
-    images = {row.id for row in part.store.rows}
-    learnt = questions_about(question_set(part.dataset), images)
-    texts = majority_answers(learnt, asked)
-    table.add_answers(MAJORITY, [_judge(asked, texts)], texts)
+    table.add_answers(setting, [judge_all(table.asked, texts)], texts, legacy=legacy)
 
 
 def _absent_images(cell: Cell, asked: Sequence[Asked]) -> list[str]:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.record_metric import Metric, metric_of
 from ...harness.task import Outcome
-from ...harness.vocabulary import METRICS, POOLED
+from ...harness.vocabulary import MAJORITY, METRICS, POOLED
+from .controls import majority_answers
 from .definitions import metric_key
 from .scoring.legacy import legacy_scores
 from .scoring.scores import LEGACY, Score, Worth, legacy_as_scores, scores
+from .scoring.verdict import judge_all
 
 if TYPE_CHECKING:
+    from ...harness.datasets.question import Question
     from ...harness.task import Cell
     from .scoring.asked import Asked
     from .scoring.verdict import Verdict
@@ -69,6 +72,14 @@ class Table:
             old = legacy_scores([each.question for each in self.asked], answers)
             for score in legacy_as_scores(old, self.asked):
                 self._add(score)
+
+    def add_majority(self, learnt: Sequence[Question] | str) -> None:
+        """Score the most frequent of training answers; a text says why there are none."""
+        if isinstance(learnt, str):
+            self.absent(MAJORITY, learnt)
+            return
+        answers = majority_answers(learnt, self.asked)
+        self.add_answers(MAJORITY, [judge_all(self.asked, answers)], answers)
 
     def absent(self, setting: str, reason: str) -> None:
         """Say why there are no values of a setting."""

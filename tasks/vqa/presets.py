@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from ...harness.errors import UsageError
+
+TEMPERATURE = 0.2
+"""Of the secondary rows; the published model answers at it."""
+SEEDS = (0, 1, 2)
+"""Of the secondary rows."""
 
 Trained = Literal["projector", "all", "lora"]
 
@@ -119,7 +124,7 @@ class Preset:
     tuning: StageTerms
     lora: LoraTerms | None = None
     new_tokens: int = 24
-    samples: tuple[int, ...] = field(default=(0, 1, 2))
+    samples: tuple[int, ...] = SEEDS
     prompts: int = 64
 
     @property
@@ -128,8 +133,12 @@ class Preset:
         return self.language if isinstance(self.language, PretrainedLanguage) else None
 
 
-TEMPERATURE = 0.2
-"""Of the secondary rows; the published model answers at it."""
+def stated_recipe(preset: Preset) -> dict[str, Any]:
+    """The preset by name and terms, as definitions and model folders hold it."""
+    recipe = {k: v for k, v in asdict(preset).items() if k not in {"name", "ranked"}}
+    # As JSON has it: tuples are lists there.
+    return {"preset": preset.name, "recipe": recipe | {"samples": list(preset.samples)}}
+
 
 _TINY = Preset(
     name="tiny",

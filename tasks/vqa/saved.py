@@ -16,40 +16,15 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ...harness.documents import load_json
 from ...harness.errors import UsageError
 from ...harness.files import canonical_json, write_bytes
 from ...harness.sealed import check_seal, seal, write_sealed
 from .language import load_language, merged
 from .model import AnsweringModel, Projector, Scale
-from .saved_files import model_files
+from .saved_files import FACTS, ModelFacts, load_facts, model_files
 
-FACTS, _PROJECTOR = "vqa.json", "projector.safetensors"
+_PROJECTOR = "projector.safetensors"
 _LLAVA = "model.mm_projector."
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """How a model is asked.
-
-    Attributes:
-        template: name of the prompt.
-        side: of the grid to which image tokens are averaged; 0 leaves them.
-        new_tokens: longest answer.
-        tokenizer: whose features it was trained on; empty where unknown.
-        prompts: questions per batch.
-        verified: whether the folder is of medbench's own making.
-    """
-
-    template: str
-    side: int
-    new_tokens: int
-    tokenizer: str
-    prompts: int = 16
-    verified: bool = True
-
-
-_OF_LLAVA = ModelFacts("vicuna_v1", side=0, new_tokens=1024, tokenizer="", verified=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +50,6 @@ def save_model(folder: Path, model: AnsweringModel, facts: ModelFacts) -> None:
     for path in model_files(folder):
         seal(path)
     write_sealed(folder / FACTS, canonical_json(asdict(facts)).encode())
-
-
-def load_facts(folder: Path) -> ModelFacts:
-    """How the model of a folder is asked.
-
-    Raises:
-        UsageError: the folder holds no model, or `vqa.json` cannot be read.
-    """
-    model_files(folder)
-    path = folder / FACTS
-    if not path.is_file():
-        return _OF_LLAVA
-    try:
-        return ModelFacts(**load_json(path))
-    except (OSError, ValueError, TypeError) as error:
-        message = f"{path} cannot be read ({error})"
-        raise UsageError(message) from error
 
 
 def load_model(folder: Path) -> SavedModel:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from ...harness.errors import NotApplicable, UsageError
 from ...harness.file_hashes import file_sha256
 from ...harness.task import Cell, Outcome, Plan
-from .definitions import definitions, model_hash
+from ...harness.vocabulary import BLIND, SHUFFLED
+from .controls import ELSEWHERE, training_questions
+from .definitions import SAMPLED, definitions, model_hash
 from .presets import DEFAULT, find_preset
 from .scoring.asked import Asked, asked_of, question_set
 from .scoring.jsonl_files import read_answers
@@ -25,24 +27,30 @@ class VqaTask:
 
     name = "vqa"
     default_dataset = "medsynth"
-    stage_version = 1
+    stage_version = 2
     seeded = True
-    options = ("preset", "model", "answers")
+    options = ("preset", "model", "answers", "recipe")
 
     def check_options(self, options: Mapping[str, str]) -> Mapping[str, str]:
         """The source of the answers: a preset, a model or a file, the last two by hash.
 
         Raises:
-            UsageError: more than one, an unknown preset, or a file that is not there.
+            UsageError: more than one, an unknown preset, a file that is not there, or a recipe
+                that is stated for what is made here.
         """
-        if len(options) > 1:
-            named = " and ".join(f"--{name}" for name in sorted(options))
+        recipe = {name: text for name, text in options.items() if name == "recipe"}
+        sources = sorted(options.keys() - recipe.keys())
+        if len(sources) > 1:
+            named = " and ".join(f"--{name}" for name in sources)
             message = f"{named}: answers come from one source; give one of them"
             raise UsageError(message)
         if "answers" in options:
-            return {"answers": file_sha256(Path(options["answers"]))}
+            return {"answers": file_sha256(Path(options["answers"]))} | recipe
         if "model" in options:
-            return {"model": model_hash(Path(options["model"]))}
+            return {"model": model_hash(Path(options["model"]))} | recipe
+        if recipe:
+            message = "--recipe says how --answers or --model were made; a preset says it itself"
+            raise UsageError(message)
         return {"preset": find_preset(options.get("preset", DEFAULT)).name}
 
     def scored_limit(self, options: Mapping[str, str], limit: int | None) -> int | None:
@@ -98,6 +106,9 @@ def _from_file(cell: Cell, asked: list[Asked], path: Path) -> Outcome:
         )
     table = Table(cell, asked)
     table.add_answers("", [found.verdicts], found.answers, legacy=True)
+    table.add_majority(training_questions(cell.dataset))
+    for setting in (SAMPLED, BLIND, SHUFFLED):
+        table.absent(setting, ELSEWHERE)
     return outcome(table, warnings)
 
 

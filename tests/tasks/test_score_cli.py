@@ -71,8 +71,48 @@ def test_questions_of_a_data_set_can_be_written_out_and_read_back(tmp_path):
     write(answers, [{"question_id": "test/ct/00000/0", "text": "yes"}])
     common = ("--answers", answers, "--json")
     first = json.loads(score("--dataset", "medsynth", *common, "--write-gold", gold))
-    assert json.loads(score("--gold", gold, *common)) == first
+    again = json.loads(score("--gold", gold, *common))
+    controls = first.pop("controls")
+    assert "no training questions" in again.pop("controls")["majority"]["reason"]
+    assert again == first
     assert first["n"] > 10_000
+    assert 0 < controls["majority"]["overall"] < 1
+    assert "not at hand" in controls["blind"]["reason"]
+
+
+def test_questions_can_be_written_out_without_answers(files, tmp_path):
+    score("--gold", files[0], "--write-gold", tmp_path / "again.jsonl")
+    assert score("--gold", tmp_path / "again.jsonl", "--answers", files[1])
+    with pytest.raises(UsageError, match="--answers FILE.jsonl is missing"):
+        score("--gold", files[0])
+
+
+def test_the_second_file_is_reported_too(files, tmp_path):
+    others = tmp_path / "others.jsonl"
+    write(others, [{"question_id": 1, "text": "yes"}])
+    arguments = ("--gold", files[0], "--answers", files[1], "--compare", others)
+    second = json.loads(score(*arguments, "--json"))["second"]
+    assert second["overall"] == pytest.approx(1 / 3)
+    assert second["missing"] == ["2", "3"]
+    assert "2 questions have no answer and count as wrong: 2, 3" in score(*arguments)
+
+
+def test_the_verdict_on_each_answer_can_be_written_out(files, tmp_path):
+    path = tmp_path / "verdicts.jsonl"
+    score("--gold", files[0], "--answers", files[1], "--output", path)
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [row["question_id"] for row in rows] == ["1", "2", "3"]
+    assert [row["correct"] for row in rows] == [True, True, False]
+    assert rows[1]["text"] == "lung"
+    assert rows[1]["answer"] == "The lung"
+    assert not rows[2]["parsed"]
+
+
+def test_answers_may_be_called_response(files, tmp_path):
+    answers = tmp_path / "infer.jsonl"
+    write(answers, [{"question_id": 1, "response": "yes", "prompt": "Is it?"}])
+    found = json.loads(score("--gold", files[0], "--answers", answers, "--json"))
+    assert found["overall"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +124,8 @@ def test_questions_of_a_data_set_can_be_written_out_and_read_back(tmp_path):
         ('{"question_id": 1}', "line 1: text is None"),
         ('{"text": "a"}', "line 1: question_id is None"),
         ('{"question_id": 1, "text": 5}', "line 1: text is 5"),
+        ('{"question_id": 1, "response": 5}', "line 1: response is 5"),
+        ('{"question_id": 1, "response": "a", "text": "b"}', "line 1: text and response"),
         ("[1, 2]", "line 1"),
         ("", "is empty"),
     ],

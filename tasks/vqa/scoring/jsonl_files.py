@@ -2,7 +2,8 @@
 
 References: `question_id`, `question`, `answer`, `answer_type` (OPEN or CLOSED), and where known
 `image`, `language` (en or zh; without it, zh where the question holds Chinese characters),
-`question_type`, `modality`, `organ`. Answers: `question_id`, `text`. Other fields are passed over.
+`question_type`, `modality`, `organ`. Answers: `question_id`, and `text` or `response` (as MedITok's
+inference writes it). Other fields are passed over.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ....harness.datasets.asked_images import RowDefect, meaning_of, text_of
 from ....harness.datasets.jsonl import read_rows
@@ -18,6 +19,9 @@ from ....harness.datasets.question import Language, Question
 from ....harness.errors import UsageError
 from ....harness.files import canonical_json, write_bytes
 from .asked import Asked
+
+if TYPE_CHECKING:
+    from .report import Report
 
 _KINDS: dict[str, Literal["closed", "open"]] = {"OPEN": "open", "CLOSED": "closed"}
 _LANGUAGES: dict[str, Language] = {"en": "en", "zh": "zh"}
@@ -72,15 +76,19 @@ def read_answers(path: Path) -> dict[str, str]:
     """Answers by question id; an empty text is an answer, and wrong.
 
     Raises:
-        UsageError: unreadable, cut off, a line without `question_id` or `text`, or a question
+        UsageError: unreadable, cut off, a line without `question_id` or an answer, or a question
             that is answered twice; names file and lines.
     """
     found: dict[str, str] = {}
     twice: list[str] = []
     for where, row in _objects(path):
-        text = row.get("text")
+        if "text" in row and "response" in row:
+            message = f"{where}: text and response; which is the answer? Give one of them"
+            raise UsageError(message)
+        field = "response" if "response" in row else "text"
+        text = row.get(field)
         if not isinstance(text, str):
-            message = f"{where}: text is {text!r}, expected the answer as a text"
+            message = f"{where}: {field} is {text!r}, expected the answer as a text"
             raise UsageError(message)
         try:
             name = text_of(row, "question_id")
@@ -112,6 +120,11 @@ def write_references(path: Path, asked: Sequence[Asked]) -> None:
         }
         lines.append(canonical_json({k: v for k, v in row.items() if v is not None}) + "\n")
     write_bytes(path, "".join(lines).encode())
+
+
+def write_verdicts(path: Path, found: Report) -> None:
+    """Write a report's verdicts, one question a line, atomically."""
+    write_bytes(path, "".join(canonical_json(row) + "\n" for row in found.rows()).encode())
 
 
 def _objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -3,19 +3,20 @@
 As LLaVA-Med's evaluation behaves (v1.0 to v1.5). For closed questions, an answer that holds the
 letters `yes` or `no` anywhere (also in `normal`) is right if it holds the reference's letters, and
 is otherwise *left out of the denominator*; an answer that holds neither is wrong. What it calls
-exact match is the share of the answer's words that the reference holds.
+exact match is the number of different words that both hold, of the answer's words. Recall counts a
+word as often as the answer repeats it. The words are those of our normaliser; upstream's is older
+and differs in contractions and number words.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ....harness.datasets.question import Question
 from .words import words_of
 
-RULE = "llava-med-legacy-1"
+RULE = "llava-med-legacy-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,9 @@ class LegacyScores:
     Attributes:
         closed_accuracy: of the closed questions that were not left out.
         closed_counted: how many these are.
-        open_exact: mean unigram precision, under the name that it goes by.
-        open_recall: mean share of the reference's words.
+        open_exact: mean share of different shared words in the answer's, under the name that it
+            goes by.
+        open_recall: mean share of the reference's words, repeated by the answer.
         open_f1: mean harmonic mean of both.
         open_counted: open questions.
     """
@@ -42,9 +44,7 @@ class LegacyScores:
 def legacy_scores(questions: Sequence[Question], answers: Sequence[str]) -> LegacyScores:
     """Score answers by the old definition."""
     hits: list[bool] = []
-    precisions: list[float] = []
-    recalls: list[float] = []
-    f1s: list[float] = []
+    opened: list[tuple[float, float, float]] = []
     for question, answer in zip(questions, answers, strict=True):
         given, wanted = words_of(answer, "en"), words_of(question.answer, "en")
         if question.kind == "closed":
@@ -54,14 +54,19 @@ def legacy_scores(questions: Sequence[Question], answers: Sequence[str]) -> Lega
             if right or not says_either:
                 hits.append(right and says_either)
             continue
-        shared = sum((Counter(given) & Counter(wanted)).values())
-        precisions.append(shared / len(given) if given else 0.0)
-        recalls.append(shared / len(wanted) if wanted else 0.0)
-        total = len(given) + len(wanted)
-        f1s.append(2 * shared / total if total else 0.0)
-    return LegacyScores(
-        _mean(hits), len(hits), _mean(precisions), _mean(recalls), _mean(f1s), len(recalls)
-    )
+        opened.append(_of_words(given, wanted))
+    exact, recall, f1 = (_mean([row[place] for row in opened]) for place in range(3))
+    return LegacyScores(_mean(hits), len(hits), exact, recall, f1, len(opened))
+
+
+def _of_words(given: Sequence[str], wanted: Sequence[str]) -> tuple[float, float, float]:
+    """Exact match, recall and F1 of one open question, as upstream counts them."""
+    shared = set(given) & set(wanted)
+    if not shared:
+        return 0.0, 0.0, 0.0
+    hits = sum(word in shared for word in given)
+    lost = sum(word not in shared for word in wanted)
+    return len(shared) / len(given), hits / (hits + lost), 2 * hits / (hits + len(given) + lost)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -2,10 +2,10 @@
 
 Words, never parts of words: `no` is not in `normal`. In Chinese, where words are not set apart,
 longer words are found first (`没错` before `没`) and an answer is read clause by clause. A clause
-that asks (`存在吗？`) says nothing, nor does one from the place on where it doubts (`是否`, `无法`).
-The copula (`这是一张腹部CT`) decides only at the start or the end of a clause, `对` only as a clause of
-its own; `可以` and its like give way to a no in the same clause (`可以看到没有异常`). Answers to
-Chinese questions may also say `yes` or `no`.
+that asks (`存在吗？`) says nothing, nor does one from the place where it doubts (`是否`, `无法`).
+The copula decides at the start or the end of a clause only (not in `这是一张腹部CT`), `对` only as
+a clause of its own; `可以` and its like give way to a no in the clause (`可以看到没有异常`).
+Answers to Chinese questions may also say `yes` or `no`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ NEUTRAL = (
     *("所有", "只有", "有时", "有些", "有点", "有关", "有限", "有效", "有可能", "正确答案"),
     *("可能", "功能", "性能", "智能", "能量", "能力", "能谱"),
     *("会厌", "会阴", "会诊", "机会", "社会"),
-    *("不仅", "不但", "不过", "不论", "不管", "肺不张", "无论", "无疑", "毫无疑问", "否则", "未来", "未知"),
+    *("不仅", "不但", "不过", "不论", "不管", "肺不张", "无论", "无疑", "毫无疑问", "否则"),
+    *("未来", "未知"),
 )
 """They hold a sign of yes or no, and say neither."""
 DOUBT = (

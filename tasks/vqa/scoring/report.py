@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from ....harness.files import hash_value
-from ....harness.statistics.bootstrap import Sample, bootstrap_means
+from ....harness.statistics.bootstrap import bootstrap_means
 from ....harness.statistics.intervals import Interval
 from ....harness.statistics.paired import paired_means, sign_flip_p
 from ....harness.statistics.proportions import mcnemar_p
 from ....harness.vocabulary import METRICS, POOLED
 from .asked import Asked, aligned
 from .legacy import legacy_scores
-from .scores import Score, Worth, legacy_as_scores, scores
+from .scores import Score, Worth, legacy_as_scores, sample_of, scores
 from .verdict import Verdict, judge
 
 
@@ -56,6 +56,20 @@ class Report:
             "missing": list(self.missing),
             "groups": [_score_facts(score) for score in self.scores],
         }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """For machines: one for each question, with its verdict."""
+        return [
+            {
+                "question_id": each.question.id,
+                "question": each.question.question,
+                "answer_type": each.question.kind.upper(),
+                "answer": each.question.answer,
+                "text": text,
+                **asdict(verdict),
+            }
+            for each, text, verdict in zip(self.asked, self.answers, self.verdicts, strict=True)
+        ]
 
 
 def _score_facts(score: Score) -> dict[str, Any]:
@@ -138,10 +152,8 @@ def compare(first: Report, second: Report) -> Comparison:
     """Compare two sets of answers to the same questions, question by question."""
     right = np.array([verdict.correct for verdict in first.verdicts])
     others = np.array([verdict.correct for verdict in second.verdicts])
-    images = [each.question.image_id for each in first.asked]
-    strata = [each.group or "questions" for each in first.asked]
     fingerprint = questions_fingerprint(first.asked)
-    sample = Sample(fingerprint, strata, images if any(images) else None)
+    sample = sample_of(first.asked, fingerprint)
     values = right.astype(np.float64) - others
     only_first, only_second = int((right & ~others).sum()), int((others & ~right).sum())
     contributions = paired_means(values, sample)[POOLED].contributions
@@ -177,9 +189,24 @@ def text_of_report(found: Report) -> str:
             f"{', '.join(found.missing[:10])}{more}"
         )
     marks = dict.fromkeys(
-        f"{s.setting}, {METRICS[s.name].title}: {f}" for s in found.scores for f in s.flags
+        f"{s.setting}, {METRICS[s.name].title}: {f}" if s.setting else f
+        for s in found.scores
+        for f in s.flags
     )
     return "\n".join([*lines, *marks])
+
+
+def text_of_controls(controls: Mapping[str, Mapping[str, float | str | None]]) -> str:
+    """For people: a line for each control."""
+    lines = []
+    for setting, values in controls.items():
+        shown = [
+            f"{METRICS[name].title} {value:.4f}"
+            for name, value in values.items()
+            if isinstance(value, float)
+        ]
+        lines.append(f"{setting}: {', '.join(shown) or values.get('reason')}")
+    return "\n".join(lines)
 
 
 def _shown(score: Score) -> str:

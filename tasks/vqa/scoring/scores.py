@@ -2,7 +2,8 @@
 
 Denominators are all questions of a kind, always: what is missing or cannot be parsed is wrong.
 Groups are the modality, `language:…`, `topic:…` and `organ:…`. Questions about one image are drawn
-together by the bootstrap; where no two share an image, proportions get Wilson's interval.
+together by the bootstrap; where no two share an image, proportions get Wilson's interval, and where
+all answers are worth the same, which resamples cannot spread, that of as many trials as images.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ METRICS = ("closed_accuracy", "open_exact", "open_recall", "open_f1", "overall")
 
 LEGACY = "legacy"
 """Setting of the old definition; see `legacy`."""
+IMAGES_UNKNOWN = "images unknown: questions count as independent"
 _PROPORTIONS = frozenset({"closed_accuracy", "open_exact", "overall"})
 _KIND_OF = {"closed_accuracy": "closed", "overall": None}
 
@@ -156,14 +158,13 @@ def _score(
     name: str, group: str, values: NDArray[np.float64], asked: Sequence[Asked], fingerprint: str
 ) -> Score:
     images = [each.question.image_id for each in asked]
-    # Drawn by modality where all are pooled; a facet is one stratum.
-    strata = [each.group or "questions" if group == POOLED else group for each in asked]
-    sample = Sample(fingerprint, strata, images if any(images) else None)
+    sample = sample_of(asked, fingerprint, group)
     interval = bootstrap_means(values, sample)[POOLED]
     low, high = interval.low, interval.high
-    alone = len(set(images) - {""}) + images.count("") == len(images)
-    if name in _PROPORTIONS and alone and set(values.tolist()) <= {0.0, 1.0}:
-        exact = wilson_interval(round(values.sum()), len(values))
+    units, worths = len(set(images) - {""}) + images.count(""), set(values.tolist())
+    one_worth = worths in ({0.0}, {1.0})
+    if one_worth or (name in _PROPORTIONS and units == len(images) and worths == {0.0, 1.0}):
+        exact = wilson_interval(round(values.mean() * units), units)
         low, high = exact.low, exact.high
     keep = group == POOLED and len(interval.replicates) > 0
     return Score(
@@ -174,7 +175,22 @@ def _score(
         low,
         high,
         replicates=interval.replicates if keep else None,
+        flags=() if all(images) else (IMAGES_UNKNOWN,),
     )
+
+
+def sample_of(asked: Sequence[Asked], fingerprint: str, group: str = POOLED) -> Sample:
+    """How questions are drawn: those of one image together, by modality where all are pooled.
+
+    Modalities are drawn as one where one of them has a single image, which alone has no spread.
+    """
+    images = [each.question.image_id for each in asked]
+    clusters = images if any(images) else None
+    strata = [each.group or "questions" if group == POOLED else group for each in asked]
+    sample = Sample(fingerprint, strata, clusters)
+    if min(units.count for units in sample.units().values()) > 1:
+        return sample
+    return Sample(fingerprint, ["questions"] * len(asked), clusters)
 
 
 def legacy_as_scores(legacy: LegacyScores, asked: Sequence[Asked]) -> list[Score]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ....harness.datasets.question import Question
+from .asked import Asked
 from .polarity import gold_polarity, polarity_of
 from .words import words_of
 
@@ -46,6 +47,11 @@ def judge(question: Question, answer: str) -> Verdict:
         same = bool(answer.strip()) and answer.strip() == question.answer.strip()
         return Verdict(same, float(same), float(same), parsed=bool(answer.strip()))
     return Verdict(given == wanted, recall, f1, parsed=bool(given))
+
+
+def judge_all(asked: Sequence[Asked], answers: Sequence[str]) -> list[Verdict]:
+    """The verdicts on an answer to each question."""
+    return [judge(each.question, text) for each, text in zip(asked, answers, strict=True)]
 
 
 def overlap(given: Sequence[str], wanted: Sequence[str]) -> tuple[float, float]:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from medbench.harness.datasets.question import Question
 from medbench.harness.registry import load_dataset
+from medbench.harness.statistics.proportions import wilson_interval
 from medbench.tasks.vqa.scoring.asked import Asked, asked_of
 from medbench.tasks.vqa.scoring.legacy import legacy_scores
-from medbench.tasks.vqa.scoring.report import compare, report
+from medbench.tasks.vqa.scoring.report import compare, report, text_of_report
 from medbench.tasks.vqa.scoring.verdict import judge
 from medbench.tasks.vqa.scoring.words import words_of
 
@@ -30,6 +31,10 @@ def ask(number, answer, kind="closed", *, image="", language="en", topic=None, g
 
 def values_of(found, *, setting=""):
     return {(s.name, s.group): s.value for s in found.scores if s.setting == setting}
+
+
+def score_of(found, name):
+    return next(s for s in found.scores if (s.name, s.group, s.setting) == (name, "all", ""))
 
 
 def test_there_are_at_least_sixty_cases():
@@ -140,6 +145,56 @@ def test_the_legacy_definition_loses_wrong_answers_and_finds_no_in_normal():
     legacy = legacy_scores(open_one, ["the left upper lobe"])
     assert legacy.open_exact == pytest.approx(1 / 3)
     assert legacy.open_recall == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "exact", "recall", "f1"),
+    [
+        # Worked out by hand from LLaVA-Med's evaluation: different words over the answer's, and
+        # shared words as often as the answer repeats them.
+        ("left lung", "lung lung lung", 1 / 3, 3 / 4, 6 / 7),
+        ("brain edema brain tumor", "brain", 1, 1 / 3, 1 / 2),
+        ("brain edema brain enhancing tumor", "brain edema", 1, 1 / 2, 2 / 3),
+        ("lung", "heart", 0, 0, 0),
+        ("lung", "", 0, 0, 0),
+    ],
+)
+def test_the_legacy_definition_counts_repeated_words_as_its_script(
+    reference, answer, exact, recall, f1
+):
+    legacy = legacy_scores([Question("q", "", "?", reference, "open")], [answer])
+    assert legacy.open_exact == pytest.approx(exact)
+    assert legacy.open_recall == pytest.approx(recall)
+    assert legacy.open_f1 == pytest.approx(f1)
+
+
+def test_where_all_answers_are_right_the_interval_is_that_of_as_many_images():
+    asked = [ask(n, "yes", image=f"i{n // 2}") for n in range(6)]
+    found = score_of(report(asked, {str(n): "yes" for n in range(6)}), "overall")
+    expected = wilson_interval(3, 3)
+    assert (found.low, found.high) == (expected.low, expected.high)
+    none = score_of(report(asked, {}), "overall")
+    assert (none.low, none.high) == pytest.approx((0, 1 - expected.low))
+
+
+def test_a_modality_with_a_single_image_does_not_take_the_interval_away():
+    asked = [ask(n, "yes", image=f"i{n // 2}", group="ct") for n in range(60)]
+    asked += [ask(n, "yes", image="lone", group="mri") for n in (60, 61)]
+    first = report(asked, {str(n): "yes" if n % 3 else "no" for n in range(62)})
+    found = score_of(first, "overall")
+    assert found.low < found.value < found.high
+    assert len(found.replicates) == 1000
+    second = report(asked, {str(n): "yes" for n in range(62)})
+    assert compare(first, second).difference.low is not None
+
+
+def test_unknown_images_are_said_to_be_unknown():
+    answers = {str(n): "yes" for n in range(4)}
+    alone = report([ask(n, "yes") for n in range(4)], answers)
+    assert score_of(alone, "overall").flags == ("images unknown: questions count as independent",)
+    assert "questions count as independent" in text_of_report(alone)
+    known = report([ask(n, "yes", image=f"i{n}") for n in range(4)], answers)
+    assert score_of(known, "overall").flags == ()
 
 
 def test_comparing_counts_the_questions_that_only_one_answers_rightly():
