@@ -50,11 +50,13 @@ class Kept:
         rows: (N, …), memory-mapped.
         seconds: that making it took, whenever that was.
         fresh: it was made just now.
+        sha256: of the rows; what is made of them can be named by it.
     """
 
     rows: np.ndarray
     seconds: float
     fresh: bool
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ class _Entry:
         """The finished array."""
         facts = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
         rows = np.load(self._path, mmap_mode="r", allow_pickle=False)
-        return Kept(rows, float(facts["seconds"]), fresh)
+        return Kept(rows, float(facts["seconds"]), fresh, str(facts["sha256"]))
 
     def _problem(self, facts: Mapping[str, Any], rows: np.ndarray) -> str | None:
         other = [name for name, value in self._facts.items() if facts[name] != value]

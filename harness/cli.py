@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .errors import ExitCode, UsageError, ValidationFailed
+
+if TYPE_CHECKING:
+    from .dry_run import PlannedCell
 
 Output = Annotated[
     Path, typer.Option("--output", "--out", help="Results directory.", show_default=True)
@@ -124,11 +129,15 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Measure again; the replaced record is kept aside.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what each cell would do, and do nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure tokenizers on tasks; finished cells are answered from their records."""
     from . import ranks
     from .datasets import official
+    from .dry_run import planned
     from .inputs import parse_config
     from .locations import data_root as environment_root
     from .offline import block_network
@@ -167,6 +176,9 @@ def run(
         ),
         command=command_line(),
     )
+    if dry_run:
+        _tell(planned(request), as_json=as_json)
+        return
     try:
         result = execute(request)
     except KeyboardInterrupt:
@@ -188,6 +200,13 @@ def run(
             kind = type(cell.error).__name__
             typer.echo(f"{kind}: {cell.tokenizer} / {cell.task}: {cell.error}", err=True)
     raise typer.Exit(int(result.exit_code))
+
+
+def _tell(cells: Sequence[PlannedCell], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([asdict(cell) for cell in cells], indent=1))
+    else:
+        typer.echo("\n\n".join(cell.text() for cell in cells))
 
 
 def _given(**options: str | Path | None) -> dict[str, str]:
@@ -222,8 +241,6 @@ def validate(
     with repeatable_arithmetic():
         report = check(build_tokenizer(choice, device=choose_device(device)))
     if as_json:
-        from dataclasses import asdict
-
         typer.echo(json.dumps(asdict(report), indent=1, default=str))
     else:
         typer.echo("\n".join(report.lines()))

@@ -13,7 +13,8 @@ from ...harness.datasets.question import Question
 from ...harness.errors import MedbenchError
 from ...harness.statistics.draws import DrawStream
 from ...harness.vocabulary import BLIND, MAJORITY, POOLED, SHUFFLED
-from .scoring.asked import Asked, question_set
+from .presets import DEFAULT, find_preset
+from .scoring.asked import Asked, asked_of, question_set
 from .scoring.report import questions_fingerprint
 from .scoring.scores import Worth, scores
 from .scoring.verdict import judge_all
@@ -25,9 +26,10 @@ _Key = tuple[str, ...]
 
 
 def training_questions(dataset: Dataset | None) -> Sequence[Question] | str:
-    """Of the `train` part of the dataset's set; a text says why there are none."""
+    """About the images of the `train` part that the default preset learns on, or why none are."""
     try:
-        return question_set(part_of(question_set(dataset), "train")).questions()
+        part = question_set(part_of(question_set(dataset), "train"))
+        return [each.question for each in asked_of(part, find_preset(DEFAULT).images)]
     except MedbenchError as error:
         return f"no training questions: {error}"
 

@@ -41,7 +41,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     SHUFFLED: {"decoding": "greedy", "images": "each question with another image, one cycle"},
     MAJORITY: {
         "answers": "most frequent training answer by language, kind and class; of the images that "
-        "the preset learns on, or else of the whole train part",
+        f"the preset learns on; for given answers and models those of preset {DEFAULT}",
     },
     LEGACY: {"decoding": "greedy", "rule": legacy.RULE},
 }

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...harness.array_cache import Wanted, kept_arrays, nearly_equal
+from ...harness.array_cache import Kept, Wanted, kept_arrays, nearly_equal
 from ...harness.errors import CellFailed, NotApplicable
 from ...harness.files import hash_value
 from ...harness.locations import cache_root
@@ -33,8 +33,8 @@ def tokenizer_key(cell: Cell) -> str:
     return hash_value([info.full_name, weights, config, info.parameters])
 
 
-def image_tokens(cell: Cell, store: ImageStore, *, side: int) -> np.ndarray:
-    """Features of all images of a store, float16 (N, L, D), memory-mapped.
+def image_tokens(cell: Cell, store: ImageStore, *, side: int) -> Kept:
+    """Features of all images of a store, float16 (N, L, D), memory-mapped, with their hash.
 
     Args:
         cell: its tokenizer, device and batch size.
@@ -65,7 +65,7 @@ def image_tokens(cell: Cell, store: ImageStore, *, side: int) -> np.ndarray:
         compute=lambda start, stop, _: {"tokens": _tokens(cell, store.read(start, stop), side)},
         alike=nearly_equal,
     )
-    return kept_arrays(wanted)["tokens"].rows
+    return kept_arrays(wanted)["tokens"]
 
 
 def _tokens(cell: Cell, images: np.ndarray, side: int) -> np.ndarray:

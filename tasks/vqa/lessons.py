@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ...harness import ranks
+from ...harness.array_cache import Kept
 from ...harness.errors import UsageError
 from ...harness.exclusive import exclusive
 from ...harness.file_hashes import file_sha256
@@ -86,17 +87,23 @@ class Lessons:
         cell, preset = self.cell, self.preset
         language, facts = self._language()
         captions = self._tokens(preset.captions)
-        scale = scale_of(captions) if preset.standardise else None
-        projector = Projector(captions.shape[-1], language.hidden)
+        scale = scale_of(captions.rows) if preset.standardise else None
+        projector = Projector(captions.rows.shape[-1], language.hidden)
         model = AnsweringModel(language, projector, scale)
-        facts = {**facts, "tokenizer": tokenizer_key(cell), "side": preset.side}
+        facts = {
+            **facts,
+            "tokenizer": tokenizer_key(cell),
+            # The code behind a name may change: what is learnt belongs to these very features.
+            "tokens": captions.sha256,
+            "side": preset.side,
+            "scaled": scale is not None,
+        }
         units = self._units(preset.captions, language, self.first)
-        key = self._key(
-            "projector", preset.projector, units, {**facts, "scaled": scale is not None}
-        )
+        key = self._key("projector", preset.projector, units, facts)
         language.model.requires_grad_(False)
-        self._train(key, model, units, captions, preset.projector, seed=0)
-        key = self._tune(model, {"start": key.folder.name}, self._tokens(preset.pairs))
+        self._train(key, model, units, captions.rows, preset.projector, seed=0)
+        pairs = self._tokens(preset.pairs)
+        key = self._tune(model, {"start": key.folder.name, "tokens": pairs.sha256}, pairs.rows)
         self._save(key, model)
         return Taught(model.eval(), key)
 
@@ -149,7 +156,7 @@ class Lessons:
         each = self.preset.questions == 1 and content == "pairs"
         return units_of(self.talks[part], language, self.template, content, each=each)
 
-    def _tokens(self, part: str) -> np.ndarray:
+    def _tokens(self, part: str) -> Kept:
         return image_tokens(self.cell, self.cell.parts[part].store, side=self.preset.side)
 
     def _key(
@@ -179,11 +186,13 @@ class Lessons:
         seed: int,
     ) -> None:
         language = model.language
+        captions = key.name == "projector" and self.first == "captions"
+        before = self.template.before_caption if captions else self.template.before
         recipe = AnswerRecipe(
             model,
             units,
             tokens,
-            before=[language.begin, *language.ids(self.template.before)],
+            before=[language.begin, *language.ids(before)],
             batch=terms.batch,
             questions=self.preset.questions + (key.name == "text"),
             seed=seed,

@@ -72,7 +72,7 @@ def _with_images(
 ) -> None:
     """Greedy, sampled and shuffled."""
     cell, asked = table.cell, table.asked
-    tokens = image_tokens(cell, cell.store, side=facts.side)
+    tokens = image_tokens(cell, cell.store, side=facts.side).rows
     found = answers_of(cell, "image", model, facts, asked, Sight(tokens, seen), samples)
     _add(table, "", found, legacy=True)
     if samples:

@@ -108,6 +108,8 @@ def outline(preset: Preset, *, features: int = 1024, images: int = 0, pairs: int
     lines = [
         f"preset {preset.name}",
         f"prompt    {prompt!r}, ended by </s>",
+        f"caption   {template.before_caption + '<image>' + template.caption + template.lead!r}, "
+        f"then it, ended by {template.caption_end or '</s>'!r}",
         "image     stretched to a square of 256 pixels when ingested; "
         + (f"tokens averaged to {preset.side} x {preset.side}" if preset.side else "all tokens"),
         f"answers   greedy, at most {preset.new_tokens} tokens; t = 0.2 with seeds "
@@ -124,6 +126,8 @@ def outline(preset: Preset, *, features: int = 1024, images: int = 0, pairs: int
         lines.append(
             f"{name:<9} {length}, batch {terms.batch}, warm-up {terms.warmup:.0%}, cosine, "
             f"{terms.precision}"
+            + (f", {terms.pass_units} at a time" if terms.pass_units else "")
+            + (", activations computed again" if terms.recompute else "")
         )
         lines += [
             f"          {group.what}: {group.parameters:,} parameters, rate {group.rate:g}, "

@@ -73,6 +73,9 @@ class StageTerms:
         projector_rate: of the projector where the language model is trained too; None: `rate`.
         warmup: share of the steps.
         precision: of the forward passes.
+        pass_units: of a batch that go through the model at once, on each process; their mean
+            gradient makes the step. 0: the whole batch.
+        recompute: whether activations are computed again in the backward pass, for less memory.
     """
 
     trained: Trained
@@ -83,6 +86,8 @@ class StageTerms:
     projector_rate: float | None = None
     warmup: float = 0.03
     precision: Literal["fp32", "bf16"] = "fp32"
+    pass_units: int = 0
+    recompute: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,9 @@ _TINY = Preset(
     tuning=StageTerms("all", batch=8, rate=2e-3, steps=900),
 )
 
+_FRUGAL: Any = {"precision": "bf16", "pass_units": 8, "recompute": True}
+"""So that a model of seven billion parameters can learn at all."""
+
 _PAPER = Preset(
     name="paper",
     ranked=True,
@@ -174,10 +182,8 @@ _PAPER = Preset(
     standardise=False,
     questions=1,
     text=None,
-    projector=StageTerms("projector", batch=256, rate=1e-3, epochs=1, precision="bf16"),
-    tuning=StageTerms(
-        "lora", batch=128, rate=2e-4, projector_rate=2e-5, epochs=2, precision="bf16"
-    ),
+    projector=StageTerms("projector", batch=256, rate=1e-3, epochs=1, **_FRUGAL),
+    tuning=StageTerms("lora", batch=256, rate=2e-4, projector_rate=2e-5, epochs=2, **_FRUGAL),
     lora=LoraTerms(rank=128, alpha=256, dropout=0.05),
     new_tokens=1024,
     prompts=16,

@@ -2,7 +2,8 @@
 
 `vicuna_v1` is the template with which MedITok's LLaVA-Med answers (its conversation `v1`, although
 the language model is Mistral-instruct): a system sentence, `USER:`, the image, a newline, the
-question, `ASSISTANT:`. No question is followed by "answer in one word" or by options.
+question, `ASSISTANT:`. No question is followed by "answer in one word" or by options. Captions are
+learnt as its script has them (`--version plain`): the image, the caption, a newline, and no more.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ class Template:
         before: text before the image.
         asked: between image and answer, with `{}` for the question.
         caption: between image and caption, in stage 1.
+        before_caption: text before the image, in stage 1.
+        caption_end: text that ends a caption; empty: the token that ends an answer.
         lead: stands before every answer, so that its first word is the token that it is in the
             middle of a text.
     """
@@ -29,6 +32,8 @@ class Template:
     before: str
     asked: str
     caption: str
+    before_caption: str = ""
+    caption_end: str = ""
     lead: str = ""
 
     def ask(self, question: str) -> str:
@@ -45,7 +50,8 @@ TEMPLATES = {
             "The assistant gives helpful, detailed, and polite answers to the user's questions. "
             "USER: ",
             asked="\n{} ASSISTANT:",
-            caption="\n",
+            caption="",
+            caption_end="\n",
         ),
         Template("short", before="", asked="\n {} =", caption="\n =", lead=" "),
     )

@@ -60,6 +60,8 @@ class AnswerRecipe(Recipe):
         self.units, self.tokens = units, tokens
         self.before, self.batch, self.questions = tuple(before), batch, questions
         self.seed = seed
+        self.passes = 1
+        """In which this process's share of a batch is given out."""
         self.projector_scale = projector_scale
         self._device = torch.device("cpu")
 
@@ -73,12 +75,13 @@ class AnswerRecipe(Recipe):
         return self.projector_scale if name.startswith("projector/") else 1.0
 
     def batches(self, first_step: int) -> Iterator[TokenBatch]:
-        """This process's rows; every epoch has an order of its own."""
+        """This process's rows, in `passes` parts; every epoch has an order of its own."""
         own = parallel.own_rows(self.batch)
+        each = (own.stop - own.start) // self.passes
         step = first_step
         while True:
-            places = range(step * self.batch + own.start, step * self.batch + own.stop)
-            yield collate([self._row(place) for place in places])
+            for start in range(step * self.batch + own.start, step * self.batch + own.stop, each):
+                yield collate([self._row(place) for place in range(start, start + each)])
             step += 1
 
     def _row(self, place: int) -> Row:

@@ -10,8 +10,10 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from ...harness.errors import UsageError
 from ...harness.files import hash_value
 from ...harness.locations import cache_root
+from ...harness.training import parallel
 from ...harness.training.checkpoint import write_weights
 from ...harness.training.kept import train_once
 from ...harness.training.loop import Trainer
@@ -45,6 +47,25 @@ def steps_of(terms: StageTerms, units: int) -> int:
     return terms.steps or max(1, terms.epochs * (units // terms.batch))
 
 
+def passes_of(terms: StageTerms) -> int:
+    """Forward passes of each process whose mean gradient makes a step.
+
+    Raises:
+        UsageError: the processes cannot share the batch, or the passes a process's share of it.
+    """
+    rows = parallel.own_rows(terms.batch)
+    share = rows.stop - rows.start
+    if not terms.pass_units or share <= terms.pass_units:
+        return 1
+    if share % terms.pass_units:
+        message = (
+            f"a share of {share} in a batch of {terms.batch} cannot be passed {terms.pass_units} "
+            "at a time: start another number of processes"
+        )
+        raise UsageError(message)
+    return share // terms.pass_units
+
+
 def settings_of(terms: StageTerms, units: int, *, seed: int) -> TrainingSettings:
     """How the training loop runs a stage: AdamW without decay, warm-up, half a cosine."""
     steps = steps_of(terms, units)
@@ -57,7 +78,13 @@ def settings_of(terms: StageTerms, units: int, *, seed: int) -> TrainingSettings
         gradient_clip=1.0,
     )
     return TrainingSettings(
-        steps=steps, optimiser=optimiser, precision=terms.precision, seed=seed, log_every=50
+        steps=steps,
+        optimiser=optimiser,
+        batches_per_step=passes_of(terms),
+        precision=terms.precision,
+        checkpoint_activations=terms.recompute,
+        seed=seed,
+        log_every=50,
     )
 
 
@@ -77,6 +104,9 @@ def train_stage(
 
     def build() -> Trainer:
         settings = settings_of(terms, len(recipe.units), seed=seed)
+        recipe.passes = settings.batches_per_step
+        if settings.checkpoint_activations:
+            recipe.answering.network.gradient_checkpointing_enable({"use_reentrant": False})
         config = {"stage": key.name, **asdict(terms), "key": folder.name}
         logger.info("%s: %d steps into %s", key.name, settings.steps, folder)
         return Trainer(recipe, settings, folder, config=config, device=device)

@@ -89,7 +89,7 @@ def units_of(
     """
     units: list[Unit] = []
     for talk in talks:
-        caption = _answer(language, template.lead + talk.caption) if talk.caption else None
+        caption = _caption(language, template, talk.caption) if talk.caption else None
         segments: list[Segment] = []
         if caption is not None and content != "pairs":
             segments.append(Segment(tuple(language.ids(template.caption)), caption))
@@ -108,6 +108,13 @@ def units_of(
         elif segments:
             units.append(Unit(image, told, tuple(segments)))
     return units
+
+
+def _caption(language: Language, template: Template, caption: str) -> tuple[int, ...]:
+    text = template.lead + caption
+    if template.caption_end:
+        return tuple(language.ids(text + template.caption_end))
+    return _answer(language, text)
 
 
 def _answer(language: Language, text: str) -> tuple[int, ...]:

@@ -78,6 +78,14 @@ class VqaTask:
         """Definitions by metric and setting."""
         return definitions(plan)
 
+    def outline(self, options: Mapping[str, str]) -> str:
+        """Prompt, steps, parameters and rates of a preset; where answers come from, else."""
+        if "answers" in options or "model" in options:
+            return "scores what is given; nothing is trained"
+        from .outline import outline
+
+        return outline(find_preset(options.get("preset", DEFAULT)))
+
     def run(self, cell: Cell) -> Outcome:
         """Measure one cell."""
         asked = asked_of(question_set(cell.dataset), cell.plan.limit)

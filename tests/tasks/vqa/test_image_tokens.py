@@ -54,7 +54,7 @@ def cell_of(tokenizer):
 def test_features_are_computed_once(store, tmp_path, monkeypatch):
     monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path))
     tokenizer = Means()
-    found = image_tokens(cell_of(tokenizer), store, side=2)
+    found = image_tokens(cell_of(tokenizer), store, side=2).rows
     assert found.shape == (130, 4, 3)
     assert isinstance(found, np.memmap)
     expected = store.images.reshape(130, 2, 4, 2, 4, 3).mean(axis=(2, 4)).reshape(130, 4, 3) / 255
