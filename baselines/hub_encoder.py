@@ -131,29 +131,43 @@ def build_open_clip(
     import open_clip
 
     architecture, _, tag = model_name.partition("/")
+    published = open_clip.get_pretrained_cfg(architecture, tag)
     try:
         model: Any = open_clip.create_model(
-            architecture, pretrained=str(path), load_weights=True, weights_only=True
+            architecture,
+            pretrained=str(path),
+            load_weights=True,
+            weights_only=True,
+            # With a name of weights the library knows it; with a path it would take plain GELU.
+            force_quick_gelu=bool(published.get("quick_gelu")),
         )
     except Exception as error:  # the library lets torch's kinds of error through
         message = f"{name}: {path} does not fit ({type(error).__name__}: {error})"
         raise UsageError(message) from error
-    published = open_clip.get_pretrained_cfg(architecture, tag)
     facts = {**model.visual.preprocess_cfg, **{k: v for k, v in published.items() if k in _FACTS}}
     size = facts.get("size", 224)
     preprocessing = {**facts, "side": size if isinstance(size, int) else size[0]}
     tower: Any = model.visual.to(device).eval()
+    last = model_name not in _LLAVA_TOWERS
 
     def tokens(images: Tensor) -> Tensor:
         found = tower.forward_intermediates(
-            images, indices=1, normalize_intermediates=True, intermediates_only=True
-        )["image_intermediates"][-1]
+            images,
+            indices=1 if last else 2,
+            normalize_intermediates=last,
+            intermediates_only=True,
+        )["image_intermediates"][0]
         return found.flatten(2).transpose(1, 2)
 
-    return _encoder(name, variant, tower, tokens, preprocessing, original_sha256(path))
+    layer = "last layer, normalised" if last else "second-to-last layer, not normalised, as LLaVA"
+    return _encoder(
+        name, variant, tower, tokens, preprocessing, original_sha256(path), note=f", {layer}"
+    )
 
 
 _FACTS = ("mean", "std", "interpolation")
+_LLAVA_TOWERS = frozenset({"ViT-L-14-336/openai", "ViT-L-14-336-quickgelu/openai"})
+"""Read as LLaVA's image tower is (`mm_vision_select_layer` -2, patch tokens)."""
 
 
 def _given(prefix: str, config: Mapping[str, Any] | None, weights: Any) -> tuple[str, str, Path]:
@@ -172,6 +186,8 @@ def _encoder(
     tokens: Callable[[Tensor], Tensor],
     preprocessing: Mapping[str, Any],
     sha256: str,
+    *,
+    note: str = "",
 ) -> HubEncoder:
     side = int(preprocessing["side"])
     device = next(model.parameters()).device
@@ -186,7 +202,7 @@ def _encoder(
         feature_dims=shape[2],
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weights_sha256=sha256,
-        source=f"the library's own network and preprocessing, {side} pixels",
+        source=f"the library's own network and preprocessing, {side} pixels{note}",
         cannot={"encode": _REASON, "decode": _REASON},
     )
     return HubEncoder(tokens, model, preprocessing, info)

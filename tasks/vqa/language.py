@@ -182,6 +182,13 @@ def with_lora(language: Language, terms: LoraTerms, *, seed: int) -> Language:
     return Language(model, language.tokenizer)
 
 
+def recompute_activations(model: Any) -> None:
+    """Keep no activations of its blocks in training; the backward pass computes them again."""
+    # The latter is its name before version 5 of transformers.
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+
+
 def merged(language: Language) -> Language:
     """The model with its adapters added into the weights; unchanged where it has none."""
     merge = getattr(language.model, "merge_and_unload", None)

@@ -25,6 +25,8 @@ from .saved_files import FACTS, ModelFacts, load_facts, model_files
 
 _PROJECTOR = "projector.safetensors"
 _LLAVA = "model.mm_projector."
+_ADAPTED = "base_model.model."
+"""Before each key that is saved while adapters are in the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def _projector_tensors(folder: Path, facts: ModelFacts) -> dict[str, Tensor]:
             raise UsageError(message) from error
     found = {}
     for name, value in _llava_tensors(folder):
+        name = name.removeprefix(_ADAPTED)
         if name.startswith(_LLAVA):
             found[name.removeprefix(_LLAVA)] = value
     return found
@@ -108,7 +111,7 @@ def _llava_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
                 continue
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 (it is no mapping)
-                    if name.startswith(_LLAVA):
+                    if name.removeprefix(_ADAPTED).startswith(_LLAVA):
                         yield name, file.get_tensor(name)
         except Exception as error:  # each library has kinds of its own; code is never run
             reason = str(error).partition("\n")[0]

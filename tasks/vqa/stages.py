@@ -18,6 +18,7 @@ from ...harness.training.checkpoint import write_weights
 from ...harness.training.kept import train_once
 from ...harness.training.loop import Trainer
 from ...harness.training.settings import OptimiserSettings, TrainingSettings
+from .language import recompute_activations
 from .presets import StageTerms
 from .recipe import AnswerRecipe, load_trained
 
@@ -106,7 +107,7 @@ def train_stage(
         settings = settings_of(terms, len(recipe.units), seed=seed)
         recipe.passes = settings.batches_per_step
         if settings.checkpoint_activations:
-            recipe.answering.network.gradient_checkpointing_enable({"use_reentrant": False})
+            recompute_activations(recipe.answering.network)
         config = {"stage": key.name, **asdict(terms), "key": folder.name}
         logger.info("%s: %d steps into %s", key.name, settings.steps, folder)
         return Trainer(recipe, settings, folder, config=config, device=device)

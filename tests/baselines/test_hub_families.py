@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from medbench import load_tokenizer
+from medbench.baselines import hub_encoder
 from medbench.harness.conformance import validate
 from medbench.harness.entries import HubFile
 from medbench.harness.errors import MissingPrerequisite, NotApplicable, UsageError
@@ -193,7 +194,8 @@ def test_an_open_clip_tower_gives_the_librarys_tokens(tmp_path):
     import open_clip
 
     torch.manual_seed(0)
-    library = open_clip.create_model("ViT-B-32", pretrained=None).eval()
+    # What OpenAI published was trained with the quick form of GELU.
+    library = open_clip.create_model("ViT-B-32-quickgelu", pretrained=None).eval()
     torch.save(library.state_dict(), tmp_path / "model.pt")
     ours = load_tokenizer("open_clip:ViT-B-32/openai", weights=tmp_path / "model.pt")
     images = torch.rand(1, 3, 224, 224)
@@ -203,6 +205,30 @@ def test_an_open_clip_tower_gives_the_librarys_tokens(tmp_path):
     library.visual.proj = None
     _, tokens = library.visual((images - mean) / std)
     torch.testing.assert_close(ours.features(images), tokens, **CLOSE)
+    assert "last layer, normalised" in ours.info.source
+
+
+@torch.no_grad()
+def test_llavas_tower_gives_the_patches_of_its_second_to_last_layer(tmp_path, monkeypatch):
+    import open_clip
+
+    monkeypatch.setattr(hub_encoder, "_LLAVA_TOWERS", {"ViT-B-32/openai"})
+    library = open_clip.create_model("ViT-B-32-quickgelu", pretrained=None).eval()
+    torch.save(library.state_dict(), tmp_path / "model.pt")
+    seen = []
+    second_to_last = library.visual.transformer.resblocks[-2]
+    second_to_last.register_forward_hook(lambda _, __, output: seen.append(output))
+    ours = load_tokenizer("open_clip:ViT-B-32/openai", weights=tmp_path / "model.pt")
+    images = torch.rand(1, 3, 224, 224)
+    mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(1, 3, 1, 1)
+    std = torch.tensor(open_clip.OPENAI_DATASET_STD).view(1, 3, 1, 1)
+    library.visual((images - mean) / std)
+    torch.testing.assert_close(ours.features(images), seen[0][:, 1:], **CLOSE)
+    assert "second-to-last layer, not normalised" in ours.info.source
+
+
+def test_llavas_tower_is_the_one_of_the_papers_table():
+    assert "ViT-L-14-336/openai" in hub_encoder._LLAVA_TOWERS
 
 
 @pytest.mark.parametrize(

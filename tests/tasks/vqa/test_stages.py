@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from dataclasses import replace
@@ -14,14 +15,15 @@ from medbench.harness.training.loop import Interrupted, Trainer
 from medbench.tasks.vqa import outline as outlining
 from medbench.tasks.vqa.answering import Prompt, answer
 from medbench.tasks.vqa.collate import Segment
-from medbench.tasks.vqa.language import merged, small_language, with_lora
+from medbench.tasks.vqa.language import merged, recompute_activations, small_language, with_lora
 from medbench.tasks.vqa.model import AnsweringModel, Projector, Scale
 from medbench.tasks.vqa.presets import PRESETS, LoraTerms, StageTerms
 from medbench.tasks.vqa.prompt import find_template
 from medbench.tasks.vqa.recipe import AnswerRecipe, load_trained
-from medbench.tasks.vqa.saved import ModelFacts, load_model, save_model
+from medbench.tasks.vqa.saved import load_model, save_model
+from medbench.tasks.vqa.saved_files import ModelFacts
 from medbench.tasks.vqa.stages import StageKey, settings_of, train_stage
-from medbench.tasks.vqa.talks import Unit
+from medbench.tasks.vqa.talks import Talk, Unit, units_of
 
 from .conftest import FEATURES, TERMS
 
@@ -54,8 +56,9 @@ def fresh(vocabulary):
 def recipe_of(model, tokens, template=VICUNA, **options):
     language = model.language
     before = [language.begin, *language.ids(template.before)]
+    given = options.pop("units", None) or units(language, template)
     defaults = {"before": before, "batch": 2, "questions": 1, "seed": 0}
-    return AnswerRecipe(model, units(language, template), tokens, **(defaults | options))
+    return AnswerRecipe(model, given, tokens, **(defaults | options))
 
 
 def test_a_stopped_stage_goes_on_and_ends_with_the_same_weights(
@@ -171,12 +174,48 @@ def test_the_papers_prompt_rates_and_adapters_are_the_published_ones(monkeypatch
     assert next(g.parameters for g in stage2 if g.what == "adapters") == expected
     text = outlining.outline(paper, images=555_103, pairs=100_000)
     assert "1 epochs of 555,103 (2,168 steps), batch 256" in text
+    assert "2 epochs of 100,000 (780 steps), batch 256" in text
+    assert "'<image>', then it, ended by '\\n'" in text
+    for terms in (paper.projector, paper.tuning):
+        # 32 on each of eight devices, with recomputed activations; warm-up and decay are stated.
+        assert (terms.batch, terms.warmup, terms.recompute) == (256, 0.03, True)
+        settings = settings_of(terms, 256, seed=0)
+        assert settings.checkpoint_activations
+        assert settings.batches_per_step * terms.pass_units == 256
+        assert settings.optimiser.weight_decay == 0
     assert "rank 128, alpha 256" in text
     assert VICUNA.before + "<image>" + VICUNA.ask("What is it?") == (
         "A chat between a curious user and an artificial intelligence assistant. The assistant "
         "gives helpful, detailed, and polite answers to the user's questions. USER: <image>\n"
         "What is it? ASSISTANT:"
     )
+
+
+def test_the_papers_captions_are_learnt_without_a_conversation(vocabulary):
+    language = small_language(TERMS, vocabulary, seed=0)
+    talks = [Talk(0, "Axial CT of the chest.", [("Is this CT?", "yes")])]
+    (unit,) = units_of(talks, language, VICUNA, "captions", each=False)
+    (segment,) = unit.segments
+    assert list(segment.asked) == []
+    assert list(segment.answer) == language.ids("Axial CT of the chest.\n")
+    assert VICUNA.before_caption == ""
+
+
+def test_a_batch_in_parts_with_recomputed_activations_trains_the_same(vocabulary, tokens, tmp_path):
+    found = []
+    for options in ({}, {"pass_units": 1, "recompute": True}):
+        terms = replace(STAGE, steps=2, **options)
+        model, settings = fresh(vocabulary), settings_of(terms, 3, seed=0)
+        recipe = recipe_of(model, tokens, units=[units(model.language, VICUNA)[0]] * 3)
+        recipe.passes = settings.batches_per_step
+        if settings.checkpoint_activations:
+            recompute_activations(model.network)
+        shares = [len(batch.ids) for batch in itertools.islice(recipe.batches(0), 2)]
+        assert shares == [2 // settings.batches_per_step] * 2
+        Trainer(recipe, settings, tmp_path / str(len(found)), config={}).run()
+        found.append(model.state_dict())
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], rtol=1e-3, atol=1e-5)
 
 
 FACTS = ModelFacts("short", side=2, new_tokens=4, tokenizer="meditok@tiny")
@@ -196,12 +235,14 @@ def test_a_saved_model_answers_as_before(vocabulary, tokens, tmp_path):
     )
 
 
-def test_a_folder_in_llavas_layout_is_read_and_marked_unverified(vocabulary, tmp_path):
+@pytest.mark.parametrize("adapted", ["", "base_model.model."])
+def test_a_folder_in_llavas_layout_is_read_and_marked_unverified(vocabulary, tmp_path, adapted):
     model = fresh(vocabulary)
     save_model(tmp_path, model, FACTS)
     (tmp_path / "vqa.json").unlink()
     (tmp_path / "projector.safetensors").unlink()
-    projector = {f"model.mm_projector.{k}": v for k, v in model.projector.state_dict().items()}
+    weights = model.projector.state_dict()
+    projector = {f"{adapted}model.mm_projector.{k}": v for k, v in weights.items()}
     torch.save(projector, tmp_path / "non_lora.bin")
     found = load_model(tmp_path)
     assert not found.facts.verified
