@@ -15,7 +15,7 @@ from medbench.harness.training.loop import Interrupted, Trainer
 from medbench.tasks.vqa import outline as outlining
 from medbench.tasks.vqa.answering import Prompt, answer
 from medbench.tasks.vqa.collate import Segment
-from medbench.tasks.vqa.language import merged, recompute_activations, small_language, with_lora
+from medbench.tasks.vqa.language import merged, small_language, with_lora
 from medbench.tasks.vqa.model import AnsweringModel, Projector, Scale
 from medbench.tasks.vqa.presets import PRESETS, LoraTerms, StageTerms
 from medbench.tasks.vqa.prompt import find_template
@@ -201,18 +201,19 @@ def test_the_papers_captions_are_learnt_without_a_conversation(vocabulary):
     assert VICUNA.before_caption == ""
 
 
-def test_a_batch_in_parts_with_recomputed_activations_trains_the_same(vocabulary, tokens, tmp_path):
+def test_a_batch_in_parts_with_recomputed_activations_trains_the_same(
+    vocabulary, tokens, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path))
     found = []
     for options in ({}, {"pass_units": 1, "recompute": True}):
-        terms = replace(STAGE, steps=2, **options)
-        model, settings = fresh(vocabulary), settings_of(terms, 3, seed=0)
+        model = fresh(vocabulary)
         recipe = recipe_of(model, tokens, units=[units(model.language, VICUNA)[0]] * 3)
-        recipe.passes = settings.batches_per_step
-        if settings.checkpoint_activations:
-            recompute_activations(model.network)
-        shares = [len(batch.ids) for batch in itertools.islice(recipe.batches(0), 2)]
-        assert shares == [2 // settings.batches_per_step] * 2
-        Trainer(recipe, settings, tmp_path / str(len(found)), config={}).run()
+        terms = replace(STAGE, steps=2, **options)
+        train_stage(StageKey("tuning", options), recipe, terms, seed=0, device="cpu")
+        (batch,) = itertools.islice(recipe.batches(0), 1)
+        recomputes = any(getattr(m, "gradient_checkpointing", False) for m in model.modules())
+        assert (batch.images, recomputes) == ((1, True) if options else (2, False))
         found.append(model.state_dict())
     for name, value in found[0].items():
         torch.testing.assert_close(value, found[1][name], rtol=1e-3, atol=1e-5)

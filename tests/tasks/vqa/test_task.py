@@ -10,8 +10,13 @@ import pytest
 from PIL import Image
 
 from medbench.harness.errors import UsageError
+from medbench.harness.record_files import read_results
 from medbench.harness.registry import load_dataset
 from medbench.harness.runner import run
+from medbench.harness.statistics.proportions import mcnemar_p
+from medbench.leaderboard.comparison.matrix import matrices, places
+from medbench.leaderboard.comparison.report import facts, words
+from medbench.leaderboard.pairs import not_comparable, paired_difference
 from medbench.tasks.vqa import presets
 from medbench.tasks.vqa.task import TASK
 
@@ -65,6 +70,26 @@ def test_a_record_has_the_controls_beside_the_number_and_a_row_for_each_question
     assert again.metric("overall", "all").definition_hash != (
         record.metric("overall", "all").definition_hash
     )
+    for setting in ("majority", "t=0.2"):
+        assert again.metric("overall", "all", setting).value is not None
+    facts = again.definitions[again.metric("overall", "all").definition].facts["model"]
+    assert facts["recipe"]["preset"] == "micro"
+    assert "meditok" not in json.dumps(facts)
+
+
+def test_features_of_other_code_behind_a_name_are_not_read_with_the_old_projector(
+    micro, tmp_path, monkeypatch
+):
+    from medbench.tasks.vqa import image_tokens
+
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+    measure(tmp_path / "first", options={"preset": "micro"})
+    own = image_tokens.averaged
+    monkeypatch.setattr(image_tokens, "averaged", lambda tokens, side: -own(tokens, side))
+    measure(tmp_path / "second", options={"preset": "micro"})
+    found = [path.name.split("-")[0] for path in (tmp_path / "cache" / "vqa").iterdir()]
+    # The text stage and the blind twin have no features: one of each.
+    assert sorted(found) == ["projector", "projector", "text", *["tuning"] * 3, "vocabulary"]
 
 
 def test_codecs_and_bounds_have_nothing_to_read(micro, tmp_path):
@@ -121,11 +146,70 @@ def test_answers_from_elsewhere_are_scored_and_said_to_be(vqa_rad):
     assert record.metric("overall", "organ:chest").value == 0
     assert record.metric("overall", "topic:ABN").n == 3
     assert record.metric("closed_accuracy", "all", "legacy").n == 2
+    # The model is not at hand, and the set has no training questions.
+    for setting in ("blind", "shuffled", "t=0.2"):
+        assert "not at hand" in record.metric("overall", "all", setting).reason
+    assert "no training questions" in record.metric("overall", "all", "majority").reason
     # An image is missing: named, and its questions stay in the denominator.
     assert record.status == "partial"
     assert [failed.id for failed in record.dataset.failed] == ["i2.jpg"]
     assert any("made elsewhere" in warning for warning in record.warnings)
     assert any("1 of 6 questions have no answer" in w for w in record.warnings)
+
+
+def add_training_question(root):
+    path = root / "data" / "vqa-rad" / "VQA_RAD Dataset Public.json"
+    rows = json.loads(path.read_text())
+    asked = {"qid": 9, "phrase_type": "freeform", "image_name": "i0.jpg", "image_organ": "HEAD"}
+    learnt = {"question": "Is it?", "question_type": "PRES", "answer": "Yes"}
+    path.write_text(json.dumps([*rows, asked | learnt | {"answer_type": "CLOSED"}]))
+
+
+def test_answers_of_two_tokenizers_are_compared_image_by_image(vqa_rad):
+    add_training_question(vqa_rad)
+    right = {0: "lung", 1: "yes", 2: "lung", 3: "yes", 4: "lung", 5: "yes"}
+    files = {
+        "down16": write_answers(vqa_rad / "a.jsonl", right),
+        "down8": write_answers(vqa_rad / "b.jsonl", {**right, 2: "no", 3: "no", 5: "no"}),
+    }
+    for recipe in (None, "llava, stage 2"):
+        stated = {} if recipe is None else {"recipe": recipe}
+        records = [
+            run(
+                name,
+                "vqa",
+                dataset="vqa-rad",
+                data_root=vqa_rad / "data",
+                output=vqa_rad / str(recipe),
+                options={"answers": file, **stated},
+            )[0]
+            for name, file in files.items()
+        ]
+        assert records[0].metric("closed_accuracy", "all", "majority").value == 1
+    first, second = (
+        read_results(vqa_rad / "None").stored,
+        read_results(vqa_rad / "llava, stage 2").stored,
+    )
+    assert "other definitions" in not_comparable(
+        first[0].record, second[0].record, "overall", "all"
+    )
+    stored = {each.record.tokenizer: each for each in first}
+    found = paired_difference(stored["down16"], stored["down8"], "overall", "all")
+    assert (found.value, found.method, found.degrees) == (0.5, "per image", 2)
+    assert found.mcnemar_p == mcnemar_p(3, 0)
+    (place,) = places({name: [each] for name, each in stored.items()})
+    (matrix,) = matrices(place, ["overall"])
+    assert "McNemar's p: 0.25" in words(matrix, matrix.pairs[0])
+    assert facts([matrix])[0]["pairs"][0]["mcnemar_p"] == 0.25
+
+
+def test_a_recipe_is_stated_of_what_is_made_elsewhere_only(tmp_path):
+    with pytest.raises(UsageError, match="a preset says it itself"):
+        TASK.check_options({"recipe": "llava"})
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}")
+    found = TASK.check_options({"answers": str(path), "recipe": "llava"})
+    assert found["recipe"] == "llava"
 
 
 def test_answers_to_other_questions_are_refused(vqa_rad):
