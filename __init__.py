@@ -14,6 +14,7 @@ _EXPORTS = {
     "MedbenchError": "harness.errors",
     "MetricError": "harness.errors",
     "MissingPrerequisite": "harness.errors",
+    "Sampling": "tasks.synthesis.generator.sampling",
     "UsageError": "harness.errors",
     "check_images": "harness.image_batch",
     "Record": "harness.record",

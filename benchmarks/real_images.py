@@ -1,6 +1,6 @@
-"""The small tokenizers, codecs and bounds on real images: docs/real-recon.md, docs/real-probe.md.
+"""The small tokenizers, codecs and bounds on real images: docs/real-TASK.md.
 
-    python benchmarks/real_images.py recon|probe [--output runs/real] [--at-a-time 2]
+    python benchmarks/real_images.py recon|probe|synthesis [--output runs/real] [--at-a-time 2]
 
 `MEDBENCH_DATA` names a folder with `recon/MODALITY/*.png`, `medmnist/{breast,pneumonia}mnist.npz`
 and `derived_classification/*.npz`. A sweep: call it again to go on. JPEG, WebP and AVIF have the
@@ -37,8 +37,10 @@ LIMIT = 100
 TASKS = {
     "recon": {"datasets": ["folder:data/recon"]},
     "probe": {"datasets": SETS, "limit": LIMIT},
+    # Generated images first; then the four sets as four classes.
+    "synthesis": {"datasets": ["medsynth", f"union:{','.join(SETS)}"], "preset": "tiny"},
 }
-BESIDE = {"recon": [*BOUNDS, *CODECS], "probe": ["pixels", "down16"]}
+BESIDE = {"recon": [*BOUNDS, *CODECS], "probe": ["pixels", "down16"], "synthesis": []}
 ANCHOR = "resnet18.a1_in1k"
 
 

@@ -21,14 +21,17 @@ from timing import compare
 import medbench
 from medbench.harness.metrics.diversity import pair_scores
 from medbench.harness.metrics.ssim import GAUSSIAN_WINDOW
+from medbench.tasks.synthesis.generator.blocks import Attention, Cache, rotate
 from medbench.tasks.synthesis.generator.config import read_config
 from medbench.tasks.synthesis.generator.draws import choose, image_numbers
+from medbench.tasks.synthesis.generator.heads import Choose, CodeHead
 from medbench.tasks.synthesis.generator.load import new_generator
 from medbench.tasks.synthesis.generator.network import Generator
 from medbench.tasks.synthesis.generator.sampling import Sampling
 from medbench.tasks.synthesis.recipe import GeneratorRecipe
 
 BATCH = 16
+SAMPLED = 4
 WORST = 50
 """Pairs that are looked at more closely: those where two libraries differ most."""
 NETWORK = {"dim": 128, "n_layer": 4, "n_head": 4, "multiple_of": 64, "num_classes": 9}
@@ -84,34 +87,98 @@ def diversity(count: int) -> None:
 
 
 def sampling() -> None:
-    """Codes with the cache, and by computing the whole prefix again for every position."""
+    """Codes with the cache, by passes over the whole prefix, and in upstream's form."""
     shape = {"vocab_size": 8 * 4096, "num_codebooks": 8, "block_size": 256}
     generator = new_generator(read_config(NETWORK | shape), seed=0).eval()
-    classes = torch.arange(2) % 9
+    torch.nn.init.normal_(generator.output.linear_head.weight, std=0.2)
+    classes = torch.arange(SAMPLED) % 9
+    found: dict[str, torch.Tensor] = {}
+    forms = {
+        "a pass for each code": partial(_without_cache, each_code=True),
+        "a pass for each position": _without_cache,
+        "upstream's form": _as_upstream,
+        "medbench": lambda generator, classes: generator.generate(classes),
+    }
+
+    def run(name: str) -> None:
+        found[name] = forms[name](generator, classes)
+
     compare(
-        "sampling 2 images of 8 x 256 codes",
-        {
-            "without a cache": lambda: _without_cache(generator, classes),
-            "with the cache": lambda: generator.generate(classes),
-        },
-        peer="without a cache",
+        f"sampling {SAMPLED} images of 8 x 256 codes",
+        {name: partial(run, name) for name in forms},
+        peer="a pass for each code",
         rounds=1,
     )
+    for name in list(forms)[:3]:
+        share = float((found[name] == found["medbench"]).float().mean())
+        print(f"codes of `{name}` that are medbench's: {share:.2%}")
+    print()
 
 
 @torch.inference_mode()
-def _without_cache(generator: Generator, classes: torch.Tensor) -> torch.Tensor:
-    """The same draws; every code from a pass over all that precedes it."""
+def _without_cache(
+    generator: Generator, classes: torch.Tensor, *, each_code: bool = False
+) -> torch.Tensor:
+    """The same draws; each position, or each of its codes, from a pass over all before it."""
     config = generator.config
     numbers = image_numbers(0, range(len(classes)), config.block_size * config.num_codebooks)
     numbers = numbers.unflatten(1, (config.block_size, config.num_codebooks))
     tokens = torch.zeros(len(classes), config.num_codebooks, config.block_size, dtype=torch.int64)
     for place in range(config.block_size):
-        for book in range(config.num_codebooks):
+        passes = config.num_codebooks if each_code else 1
+        for _ in range(passes):
             hidden = generator.hidden(classes, tokens[..., : place + 1])[:, -1]
-            logits = generator.output.logits(hidden, tokens[:, :, place])[:, book]
-            tokens[:, book, place] = choose(logits, numbers[:, place, book], Sampling())
+        tokens[:, :, place] = generator.output.draw(
+            hidden, lambda book, logits, at=place: choose(logits, numbers[:, at, book], Sampling())
+        )
     return tokens
+
+
+def _as_upstream(generator: Generator, classes: torch.Tensor) -> torch.Tensor:
+    """Attention over a cache of full length with a mask; the head's prefix again for each code."""
+    with (
+        mock.patch.object(Cache, "extend", _extend_whole),
+        mock.patch.object(Attention, "forward", _attend_masked),
+        mock.patch.object(CodeHead, "draw", _draw_again),
+    ):
+        return generator.generate(classes)
+
+
+def _extend_whole(cache: Cache, keys: torch.Tensor, values: torch.Tensor) -> tuple:
+    if cache._keys is None or cache._values is None:
+        shape = (*keys.shape[:2], cache._positions, keys.shape[3])
+        cache._keys, cache._values = keys.new_zeros(shape), values.new_zeros(shape)
+    cache._keys[:, :, cache._seen] = keys[:, :, 0]
+    cache._values[:, :, cache._seen] = values[:, :, 0]
+    cache._seen += 1
+    return cache._keys, cache._values
+
+
+def _attend_masked(
+    attention: Attention, x: torch.Tensor, turns: torch.Tensor | None, cache: Cache | None
+) -> torch.Tensor:
+    batch, length, dim = x.shape
+    parts = attention.wqkv(x).chunk(3, dim=-1)
+    q, k, v = (part.view(batch, length, attention.heads, -1) for part in parts)
+    if turns is not None:
+        q, k = rotate(q, turns), rotate(k, turns)
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    mask = torch.ones(length, length, dtype=torch.bool).tril()
+    if cache is not None:
+        k, v = cache.extend(k, v)
+        mask = (torch.arange(k.shape[2]) < cache._seen)[None]
+    mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return attention.wo(mixed.transpose(1, 2).reshape(batch, length, dim))
+
+
+def _draw_again(head: CodeHead, hidden: torch.Tensor, choose_code: Choose) -> torch.Tensor:
+    chosen: list[torch.Tensor] = []
+    for book in range(len(head.codebooks) + 1):
+        x = torch.stack([hidden, *map(torch.nn.Module.__call__, head.codebooks, chosen)], dim=1)
+        for layer in head.layers:
+            x = layer(x)
+        chosen.append(choose_code(book, head.linear_head(head.norm(x[:, -1]))))
+    return torch.stack(chosen, dim=1)
 
 
 def batches() -> None:

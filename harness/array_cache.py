@@ -29,8 +29,7 @@ from .errors import MedbenchError, UsageError
 from .exclusive import exclusive
 from .files import atomic_writer, hash_value, write_json
 from .locations import cache_root
-from .progress import track
-from .shards import SHARD_IMAGES, Arrays, read_arrays, write_arrays
+from .shards import SHARD_IMAGES, Arrays, read_arrays, tracked, write_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ def _make(entries: Mapping[str, _Entry], wanted: Wanted) -> None:
 
 def _write_shards(entries: Sequence[_Entry], wanted: Wanted) -> None:
     starts = range(0, wanted.count, SHARD_IMAGES)[ranks.own() :: ranks.count()]
-    for start in track(starts, total=len(starts), label=wanted.what):
+    for start in tracked(starts, wanted.count, wanted.what):
         due = [entry for entry in entries if read_arrays(entry.shard(start)) is None]
         if not due:
             continue

@@ -225,6 +225,7 @@ class CellJob:
         facts["weights_sha256"] = self.identity.weights_sha256
         table, digest = self._write_rows(outcome)
         seconds = outcome.encode_seconds + outcome.decode_seconds
+        rate = len(self.store) / seconds if seconds > 0 else None
         status, reason = outcome.status, outcome.status_reason
         corpus = declared_corpus(self.choice.entry.card, self.choice.variant)
         disclosure = disclose(self.dataset.card, info.training_data, corpus).text
@@ -248,7 +249,7 @@ class CellJob:
                 encode_seconds=outcome.encode_seconds,
                 decode_seconds=outcome.decode_seconds,
                 metric_seconds=outcome.metric_seconds,
-                images_per_second=len(self.store) / seconds if seconds > 0 else None,
+                images_per_second=outcome.images_per_second or rate,
                 batch_size=batch_size,
             ),
             environment=Environment(

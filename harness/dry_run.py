@@ -77,7 +77,7 @@ def planned(request: Request) -> Sequence[PlannedCell]:
         if takes_options(task):
             options = task.check_options(chosen)
             parts = task.parts(dataset, chosen, limit)
-            limit = task.scored_limit(chosen, limit)
+            limit = task.scored_limit(dataset, chosen, limit)
         outline = task.outline(chosen) if isinstance(task, Outlined) else ""
         images = len(dataset.items(limit))
         cells += [

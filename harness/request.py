@@ -10,6 +10,9 @@ from typing import Any
 from .errors import ExitCode, MedbenchError, UsageError
 from .record import Record
 
+_SEEDS = 1 << 32
+"""Seeds that every library takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -40,12 +43,15 @@ class Request:
         """Refuse what no cell could carry out.
 
         Raises:
-            UsageError: a count below one, or own weights for several tokenizers.
+            UsageError: a count or a seed out of range, or own weights for several tokenizers.
         """
         for option, count in (("--limit", self.limit), ("--batch-size", self.batch_size)):
             if count is not None and count < 1:
                 message = f"{option} is {count}; it must be at least 1"
                 raise UsageError(message)
+        if not 0 <= self.seed < _SEEDS:
+            message = f"--seed is {self.seed}; it must be in 0 to {_SEEDS - 1}"
+            raise UsageError(message)
         own = self.weights is not None or self.config is not None or self.label is not None
         if own and len(self.tokenizers) != 1:
             message = "--weights, --config and --label go with exactly one --tokenizer"

@@ -55,7 +55,7 @@ def execute(request: Request) -> RunResult:
         dataset = load_dataset(request.dataset or task.default_dataset, data_root=request.data_root)
         limit = request.limit
         if takes_options(task):
-            limit = task.scored_limit(task_options(task, request.options), limit)
+            limit = task.scored_limit(dataset, task_options(task, request.options), limit)
         whole = Part(dataset, ingest(dataset, limit=limit, side=RESOLUTION))
         parts = _other_parts(request, task, dataset)
         cells += [_attempt(request, task, whole, parts, choice) for choice in choices]

@@ -120,13 +120,17 @@ def run_shards(
     starts = range(0, count, SHARD_IMAGES)
     if ranks.count() > 1:
         mine = starts[ranks.own() :: ranks.count()]
-        ranks.together(
-            lambda: [None for s in track(mine, total=len(mine), label=label) if shard(s)]
-        )
+        ranks.together(lambda: [None for s in tracked(mine, count, label) if shard(s)])
         yield from map(shard, starts)
         return
-    for start in track(starts, total=len(starts), label=label):
+    for start in tracked(starts, count, label):
         yield shard(start)
+
+
+def tracked(starts: range, count: int, label: str) -> Iterator[int]:
+    """The starts of shards of `count` images, with their progress in images."""
+    images = sum(min(SHARD_IMAGES, count - start) for start in starts)
+    return track(starts, total=images, label=label, each=SHARD_IMAGES)
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:

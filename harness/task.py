@@ -85,6 +85,8 @@ class Outcome:
     encode_seconds: float = 0.0
     decode_seconds: float = 0.0
     metric_seconds: float = 0.0
+    images_per_second: float | None = None
+    """Of what the task makes, where that is not the scored images encoded and decoded."""
     gallery: list[GalleryImage] = field(default_factory=list)
 
 
@@ -121,10 +123,13 @@ class TaskWithOptions(Task, Protocol):
         """
         ...
 
-    def scored_limit(self, options: Mapping[str, str], limit: int | None) -> int | None:
+    def scored_limit(
+        self, dataset: Dataset, options: Mapping[str, str], limit: int | None
+    ) -> int | None:
         """How many images per group of the scored dataset it reads; None: all.
 
         Args:
+            dataset: the one that is scored.
             options: the user's, as given.
             limit: the user's; None where none was given.
         """

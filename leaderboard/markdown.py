@@ -26,7 +26,8 @@ END = "<!-- medbench:end -->"
 
 _LEGEND = (
     "± is half the 95 % interval: bootstrap over images (patients where known) for means of "
-    "per-image scores, spread over common random halves for Fréchet and kernel distances. "
+    "per-image scores, spread over common random halves for Fréchet and kernel distances, "
+    "Student's interval over the sampling seeds for generated images. "
     "Ranks are ranges over the common resamples. Bounds and codecs are reference rows: shown, "
     "not ranked. An asterisk at bits/px marks a continuous latent (16 bits per number), which "
     "is not a code. Research comparison, not evidence of diagnostic safety."

@@ -23,6 +23,8 @@ from .paired_rows import PairedRows, paired_rows
 
 LEVEL = 0.05
 PER_IMAGE = "per image"
+_RUNS = 50
+"""Fewer replicates than this are runs with seeds, not resamples."""
 _TAIL = 100 * LEVEL / 2
 _SAME = 1e-6
 """Relative; a mean over per-image rows this near to the record's value is that value."""
@@ -43,7 +45,8 @@ class Difference:
         better: `first` or `second`, by the metric's direction, whether distinguishable or not;
             None where they are equal or the metric has no direction.
         method: how it was found: `per image` (differences of the same images), `resamples`
-            (replicates of common draws) or `separate intervals` (not paired: wider than need be).
+            (replicates of common draws), `seeds` (repeated runs with the same seeds) or
+            `separate intervals` (not paired: wider than need be).
         mcnemar_p: exact, where each row is right or wrong; takes the rows as independent.
         reason: why the two cannot be compared.
     """
@@ -183,14 +186,22 @@ def _from_replicates(facts: Difference, one: Metric, two: Metric) -> Difference 
     drawn = np.asarray(one.replicates) - np.asarray(two.replicates)
     error = float(drawn.std(ddof=1))
     assert facts.value is not None
-    if len(drawn) == HALVES:
+    degrees = math.inf
+    if len(drawn) < _RUNS:
+        # Values of the same seeds: their mean is the value, and its error Student's.
+        degrees, error = len(drawn) - 1, error / math.sqrt(len(drawn))
+        margin = t_quantile(degrees) * error
+        low, high = facts.value - margin, facts.value + margin
+        p = _student_p(facts.value, error, degrees)
+    elif len(drawn) == HALVES:
         # Moved to have the value as their mean; few, and their spread is the standard error.
         low, high = facts.value - Z_95 * error, facts.value + Z_95 * error
         p = _student_p(facts.value, error)
     else:
         low, high = (float(end) for end in np.percentile(drawn, [_TAIL, 100 - _TAIL]))
         p = bootstrap_p(drawn)
-    return _but(facts, low=low, high=high, p=p, standard_error=error, method="resamples")
+    found = _but(facts, low=low, high=high, p=p, standard_error=error, degrees=degrees)
+    return _but(found, method="seeds" if len(drawn) < _RUNS else "resamples")
 
 
 def _from_intervals(facts: Difference, one: Metric, two: Metric) -> Difference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ def remeasure(stored: Stored, *, data_root: Path | None, tokenizer: str | None) 
     from ..harness.runner import execute
 
     record = stored.record
-    if tokenizer is None and (doubt := _names_code(record)):
+    doubt = _names_a_file(record) or (_names_code(record) if tokenizer is None else None)
+    if doubt:
         return Remeasured([], 0, reason=doubt)
     with tempfile.TemporaryDirectory(prefix="medbench-recheck-") as folder:
         try:
@@ -54,6 +56,7 @@ def remeasure(stored: Stored, *, data_root: Path | None, tokenizer: str | None) 
                 output=Path(folder),
                 seed=record.identity.seed or 0,
                 data_root=data_root,
+                options=_options(record),
                 command="medbench recheck",
             )
             (cell,) = execute(request).cells
@@ -62,6 +65,24 @@ def remeasure(stored: Stored, *, data_root: Path | None, tokenizer: str | None) 
         if cell.record is None:
             return Remeasured([], 0, reason=str(cell.error))
         return _compared(record, cell.record)
+
+
+def _options(record: Record) -> dict[str, str]:
+    """The task's options as a user gives them; networks without the hash of their weights."""
+    plain = re.compile("#[0-9a-f]+(?=,|$)")
+    return {name: plain.sub("", value) for name, value in record.identity.options.items()}
+
+
+def _names_a_file(record: Record) -> str | None:
+    """Which option was a file, of which the record keeps the hash alone."""
+    for name, value in record.identity.options.items():
+        if value.startswith("file:") or re.fullmatch("[0-9a-f]{64}", value):
+            return (
+                f"it was made with a file of the user's (--{name}), and a record keeps no more of "
+                f"that than its hash {value.removeprefix('file:')[:16]}. Run it with that file, "
+                "and compare the records."
+            )
+    return None
 
 
 def _names_code(record: Record) -> str | None:

@@ -47,6 +47,12 @@ class Dataset(Protocol):
         ...
 
 
+def hash_order(ids: Sequence[str]) -> list[int]:
+    """Places of the ids, ordered by their SHA-256: the first of them are a fixed random pick."""
+    digests = [hashlib.sha256(each.encode()).digest() for each in ids]
+    return sorted(range(len(ids)), key=digests.__getitem__)
+
+
 def pick_per_group(items: Sequence[Item], limit: int | None) -> list[Item]:
     """At most `limit` items of each group: those with the smallest SHA-256 of their id.
 
@@ -55,10 +61,10 @@ def pick_per_group(items: Sequence[Item], limit: int | None) -> list[Item]:
     """
     if limit is None:
         return list(items)
-    ranked = sorted(items, key=lambda item: hashlib.sha256(item.id.encode()).digest())
     taken: dict[str, int] = {}
     chosen: set[str] = set()
-    for item in ranked:
+    for place in hash_order([item.id for item in items]):
+        item = items[place]
         if taken.get(item.group, 0) < limit:
             taken[item.group] = taken.get(item.group, 0) + 1
             chosen.add(item.id)

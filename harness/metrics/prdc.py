@@ -91,9 +91,16 @@ def prdc(
 
 
 def nearest(
-    queries: NDArray[np.floating], others: NDArray[np.floating]
+    queries: NDArray[np.floating],
+    others: NDArray[np.floating],
+    rows: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest of `others` (m, d) to each of `queries` (n, d).
+    """The nearest of `others` (m, d) to each of `queries` (n, d), a block of them at a time.
+
+    Args:
+        queries: float (n, d).
+        others: float (m, d); may be memory-mapped, and is never copied whole.
+        rows: which of `others`, int64, at least one; None: all.
 
     Returns:
         int64 (n,) its row, the first of equal ones, and float64 (n,) its distance.
@@ -102,12 +109,17 @@ def nearest(
         MetricError: as `prdc`.
     """
     check_feature_sets(others, queries)
-    places = np.empty(len(queries), dtype=np.int64)
-    distances = np.empty(len(queries))
-    for rows, squares in _squares(queries, others):
-        places[rows] = squares.argmin(axis=1)
-        distances[rows] = np.sqrt(squares.min(axis=1))
-    return places, distances
+    rows = np.arange(len(others)) if rows is None else rows
+    places = np.zeros(len(queries), dtype=np.int64)
+    best = np.full(len(queries), np.inf)
+    for start in range(0, len(rows), _ROWS):
+        chosen = rows[start : start + _ROWS]
+        for place, squares in _squares(queries, others[chosen]):
+            nearer = squares.min(axis=1)
+            better = nearer < best[place]
+            best[place] = np.where(better, nearer, best[place])
+            places[place] = np.where(better, chosen[squares.argmin(axis=1)], places[place])
+    return places, np.sqrt(best)
 
 
 def _radii(features: NDArray[np.floating], neighbours: int) -> NDArray[np.float64]:

@@ -49,11 +49,11 @@ def neighbour_scores(
         raise MetricError(f"{len(train)} training images, labels of shape {np.shape(labels)}.")
     table = labels if labels.ndim == 2 else one_hot(labels, int(labels.max()) + 1)
     members = table.astype(np.float64)
-    directions, queries = _directions(train, "training"), _directions(test, "test")
+    directions = _directions(train, "training")
     votes = np.empty((len(test), members.shape[1]))
     totals = np.empty((len(test), 1))
     for start in range(0, len(test), _QUERIES):
-        similarity = queries[start : start + _QUERIES] @ directions.T
+        similarity = _directions(test[start : start + _QUERIES], "test") @ directions.T
         # Equal similarities go to the image that comes first, so that repeats agree.
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
         weights = np.exp((np.take_along_axis(similarity, nearest, axis=1) - 1.0) / TEMPERATURE)
@@ -68,4 +68,5 @@ def _directions(features: NDArray[np.floating], name: str) -> NDArray[np.float64
     empty = int((lengths == 0).sum())
     if empty:
         raise MetricError(f"{empty} {name} images have features of length 0: no direction.")
-    return rows / lengths
+    rows /= lengths
+    return rows

@@ -45,9 +45,11 @@ class ReconTask:
         """See `options`."""
         return identity(options)
 
-    def scored_limit(self, options: Mapping[str, str], limit: int | None) -> int | None:
+    def scored_limit(
+        self, dataset: Dataset, options: Mapping[str, str], limit: int | None
+    ) -> int | None:
         """The user's."""
-        del options
+        del dataset, options
         return limit
 
     def parts(

@@ -2,43 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ...harness.datasets.dataset import hash_order
 from ...harness.errors import UsageError
-from ...harness.vocabulary import MODALITIES
 
 if TYPE_CHECKING:
+    from ...harness.datasets.dataset import Dataset
     from ...harness.datasets.store import ImageStore
 
 FEWEST_TRAINING = 8
 """Images that a class needs to be learnt at all."""
+_LABEL = "label:"
 _MOST_LABELS = 50
+
+
+class Member(Protocol):
+    """An image of a data set, read or not."""
+
+    @property
+    def group(self) -> str:
+        """Its modality."""
+        ...
+
+    @property
+    def label(self) -> str | None:
+        """As the set writes it."""
+        ...
+
+
+def find_classes(members: Iterable[Member]) -> tuple[str, ...]:
+    """The classes of images, in alphabetical order: names of a record's groups.
+
+    Several modalities: those. One: its labels, if every image has one of at most fifty; else the
+    modality alone.
+    """
+    groups, labels = set(), set()
+    for member in members:
+        groups.add(member.group)
+        labels.add(member.label or "")
+    if len(groups) > 1:
+        return tuple(sorted(groups))
+    if 2 <= len(labels) <= _MOST_LABELS and not any("|" in each or not each for each in labels):
+        return tuple(f"{_LABEL}{label}" for label in sorted(labels))
+    return tuple(sorted(groups))
+
+
+def class_name(member: Member, classes: Sequence[str]) -> str:
+    """The class of an image; it may be none of them."""
+    by_label = bool(classes) and classes[0].startswith(_LABEL)
+    return f"{_LABEL}{member.label}" if by_label else member.group
 
 
 def class_of_rows(store: ImageStore, classes: Sequence[str]) -> np.ndarray:
     """Class number of each row of a store, int64 (N,); -1 where it is of none."""
     place = {name: number for number, name in enumerate(classes)}
-    by_label = bool(classes) and classes[0].startswith("label:")
-    names = (f"label:{row.label}" if by_label else row.group for row in store.rows)
-    return np.array([place.get(name, -1) for name in names], dtype=np.int64)
+    found = (place.get(class_name(row, classes), -1) for row in store.rows)
+    return np.fromiter(found, dtype=np.int64, count=len(store.rows))
 
 
-def find_classes(train: ImageStore) -> tuple[str, ...]:
-    """The classes of a training part, in alphabetical order: names of a record's groups.
+def group_limit(dataset: Dataset, per_class: int | None, limit: int | None) -> int | None:
+    """Images to read of each group so that every class has `per_class`, if the set has so many.
 
-    Several modalities: those. One: its labels, if every image has one of at most fifty; else the
-    modality alone.
+    A class is a group, or one of the labels of a single group: the rarest of them decides then.
+
+    Args:
+        dataset: whose images are read.
+        per_class: images wanted; None: all.
+        limit: the user's, of images per group; None where none was given.
     """
-    groups = sorted({row.group for row in train.rows})
-    if len(groups) > 1:
-        return tuple(groups)
-    labels = {row.label or "" for row in train.rows}
-    if 2 <= len(labels) <= _MOST_LABELS and not any("|" in each or not each for each in labels):
-        return tuple(f"label:{label}" for label in sorted(labels))
-    return tuple(groups)
+    if per_class is None:
+        return limit
+    items = dataset.items(limit)
+    names = find_classes(items)
+    if len({item.group for item in items}) == len(names):
+        return per_class if limit is None else min(per_class, limit)
+    counts: Counter[str] = Counter()
+    missing = set(names)
+    for read, place in enumerate(hash_order([item.id for item in items]), start=1):
+        name = class_name(items[place], names)
+        counts[name] += 1
+        if counts[name] >= per_class:
+            missing.discard(name)
+        if not missing:
+            return read
+    return limit
+
+
+def pick_per_class(store: ImageStore, numbers: np.ndarray, most: int | None) -> np.ndarray:
+    """At most so many rows of each class, int64, ascending: those with the smallest hash of id."""
+    if most is None:
+        return np.flatnonzero(numbers >= 0)
+    order = np.array(hash_order([row.id for row in store.rows]), dtype=np.int64)
+    chosen = [order[numbers[order] == number][:most] for number in np.unique(numbers[numbers >= 0])]
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
 
 
 def check_enough(numbers: np.ndarray, classes: Sequence[str]) -> None:
@@ -59,8 +120,3 @@ def check_enough(numbers: np.ndarray, classes: Sequence[str]) -> None:
             "needed. Raise --limit, or take a larger set."
         )
         raise UsageError(message)
-
-
-def is_modality(name: str) -> bool:
-    """Whether a class is a modality."""
-    return name in MODALITIES

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.record import Definition
 from . import reference
 from .generator.sampling import RULE as DRAWING
+from .generator_facts import given_generator, read_facts
 from .presets import DEFAULT, Preset, find_preset
-from .trained import read_facts
 
 if TYPE_CHECKING:
     from ...harness.task import Plan
@@ -26,12 +25,19 @@ NAMES = {
 """A space's distances by what they are called between reconstructions and between samples."""
 
 NEIGHBOURS = 5
-SPREAD = "mean of the sampling seeds; interval: plus and minus one standard deviation (n - 1)"
+SPREAD = "mean of the sampling seeds of one generator; Student's interval of that mean"
 
 
 def chosen_preset(options: Mapping[str, str]) -> Preset:
     """The preset that the user chose, or the default one."""
     return find_preset(options.get("preset", DEFAULT))
+
+
+def learnt_images(options: Mapping[str, str]) -> int | None:
+    """Training images of each class at most: of the preset, or of a given generator."""
+    if (given := given_generator(options)) is not None:
+        return read_facts(given, options).train_images
+    return chosen_preset(options).train_images
 
 
 def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
@@ -42,7 +48,7 @@ def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
     made: dict[str, Definition] = {}
 
     def define(name: str, facts: Mapping[str, Any]) -> None:
-        made[name] = Definition(id=f"{name.replace('_', '-')}-samples-1", facts=dict(facts))
+        made[name] = Definition(id=f"{name.replace('_', '-')}-samples-2", facts=dict(facts))
 
     formula = "Frechet distance of fitted Gaussians, unbiased covariances, equal n on both sides"
     define(NAMES[space.frechet], features | {"formula": formula})
@@ -53,7 +59,7 @@ def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
     neighbours = features | {"neighbours": NEIGHBOURS, "distance": "Euclidean, of features"}
     for name in ("precision", "recall", "density", "coverage"):
         define(name, neighbours)
-    formula = "distance to the nearest training image / mean of the same of the reference"
+    formula = "distance to the nearest training image / mean of the same of held-out real images"
     define("nearest_training", features | {"formula": formula})
     pairs = {
         "formula": "1 - mean MS-SSIM over all distinct pairs",
@@ -67,8 +73,8 @@ def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
 
 def _shared(plan: Plan, preset: Preset) -> dict[str, Any]:
     training: Mapping[str, Any] = preset.training_terms()
-    if "generator" in plan.options:
-        training = read_facts(Path(plan.options["generator"])).training
+    if (given := given_generator(plan.options)) is not None:
+        training = read_facts(given, plan.options).training
     return {
         "resolution": plan.resolution,
         "ingest": plan.ingest_rule,

@@ -38,8 +38,6 @@ class Shown:
     reference: Sequence[ReferenceClass]
     stores: Mapping[str, ImageStore]
     training: ImageStore
-    training_rows: Sequence[np.ndarray]
-    """Of each class, in the order of `NearestTraining.rows`."""
     nearest: Mapping[str, NearestTraining]
 
 
@@ -77,8 +75,7 @@ def _nearest(cell: Cell, shown: Shown) -> list[GalleryImage]:
         each = shown.reference[number]
         place = int(shown.order.places(number)[k])
         sample = decode_codes(cell, shown.samples.codes[place : place + 1])[0]
-        near = int(shown.nearest[each.name].rows[0][k])
-        row = int(shown.training_rows[number][near])
+        row = int(shown.nearest[each.name].rows[0][k])
         pair = np.concatenate([sample, shown.training.read(row, row + 1)[0]], axis=1)
         title = f"{each.name} sample {k} and {shown.training.rows[row].id}"
         why = f"nearest training image, ratio {ratio:.3f}"

@@ -20,27 +20,34 @@ if TYPE_CHECKING:
     from ..recon.features import Space
     from .reference import ReferenceClass
 
+FEWEST_UNSEEN = 5
+"""Real images that a generator has not learnt, from which their usual distance is known."""
+
 Features = np.ndarray
 Number = Callable[[Features, Features], float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassSets:
-    """Features of one class, or of all pooled; equal n but for the training images.
+    """Features of one class, or of all pooled.
 
     Attributes:
         name: of the group.
         reference: float32 (n, d).
+        held_out: bool (n,), which of them no generator has learnt.
         floor: float32 (n, d), reconstructions of the reference.
-        training: float32 (m, d).
+        real: float32 (n, d), other real images; fewer rows where there are not so many.
+        learnt: int64 (m,), rows of the training images' features.
         samples: per sampling seed, float32 (n, d).
         flags: of the reference.
     """
 
     name: str
     reference: Features
+    held_out: np.ndarray
     floor: Features
-    training: Features
+    real: Features
+    learnt: np.ndarray
     samples: tuple[Features, ...]
     flags: tuple[str, ...]
 
@@ -50,8 +57,10 @@ def pooled(sets: Sequence[ClassSets]) -> ClassSets:
     return ClassSets(
         POOLED,
         np.concatenate([each.reference for each in sets]),
+        np.concatenate([each.held_out for each in sets]),
         np.concatenate([each.floor for each in sets]),
-        np.concatenate([each.training for each in sets]),
+        np.concatenate([each.real for each in sets]),
+        np.concatenate([each.learnt for each in sets]),
         tuple(
             np.concatenate(parts) for parts in zip(*(each.samples for each in sets), strict=True)
         ),
@@ -77,7 +86,12 @@ def _distances(
     sets: ClassSets, name: str, setting: str, frechet: bool, space: Space, facts: dict
 ) -> Value | str:
     count = len(sets.reference)
-    candidates = {"": sets.samples, FLOOR: (sets.floor,), REAL: (sets.training[:count],)}[setting]
+    if setting == REAL and len(sets.real) < count:
+        return (
+            f"only {len(sets.real)} real images beside the {count} of the reference: a distance "
+            "between sets of other sizes would be another number"
+        )
+    candidates = {"": sets.samples, FLOOR: (sets.floor,), REAL: (sets.real,)}[setting]
     flags = list(sets.flags)
     if frechet and is_rank_deficient(count, sets.reference.shape[1]):
         flags.append("rank-deficient")
@@ -117,28 +131,41 @@ class NearestTraining:
     """How near each sample comes to a training image.
 
     Attributes:
-        ratios: per seed, float64 (n,): its distance over the mean of the reference's images. Far
-            below one: copied.
-        rows: per seed, int64 (n,), the nearest training image among `ClassSets.training`.
+        ratios: per seed, float64 (n,): its distance over the mean distance of real images that
+            no generator has learnt. Far below one: copied.
+        rows: per seed, int64 (n,), row of the nearest training image.
     """
 
     ratios: tuple[np.ndarray, ...]
     rows: tuple[np.ndarray, ...]
 
 
-def add_nearest(scores: Scores, sets: Sequence[ClassSets]) -> dict[str, NearestTraining]:
-    """The check for memorisation, by group."""
+def add_nearest(
+    scores: Scores, sets: Sequence[ClassSets], training: Features
+) -> dict[str, NearestTraining]:
+    """The check for memorisation, by group.
+
+    Args:
+        scores: what it is added to.
+        sets: by group.
+        training: float32 (N, d), memory-mapped; `ClassSets.learnt` names its rows.
+    """
     found: dict[str, NearestTraining] = {}
     values: dict[str, Value | str] = {}
     for each in sets:
-        _, usual = nearest(each.reference, each.training)
-        scale = float(usual.mean())
-        if not scale > 0:
+        unseen = each.reference[each.held_out]
+        if len(unseen) < FEWEST_UNSEEN:
             values[each.name] = (
-                "the reference's images are training images: nothing to compare with"
+                f"only {len(unseen)} images of the reference are no training images, and at least "
+                f"{FEWEST_UNSEEN} are needed to say how far a new image usually lies"
             )
             continue
-        pairs = [nearest(samples, each.training) for samples in each.samples]
+        _, usual = nearest(unseen, training, each.learnt)
+        scale = float(usual.mean())
+        if not scale > 0:
+            values[each.name] = "every held-out image has an exact copy among the training images"
+            continue
+        pairs = [nearest(samples, training, each.learnt) for samples in each.samples]
         found[each.name] = NearestTraining(
             tuple(distances / scale for _, distances in pairs), tuple(rows for rows, _ in pairs)
         )

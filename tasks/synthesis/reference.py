@@ -1,4 +1,4 @@
-"""The real images that samples are compared with: a fixed list per class, as many as samples."""
+"""The real images of each class: a fixed list to compare with, and others to compare it with."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ RULE = (
     "with the smallest SHA-256 of part and id"
 )
 CONTAINS_TRAINING = "contains training images"
+TRAIN = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +34,30 @@ class RealImage:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceClass:
-    """The reference of one class."""
+    """The reference of one class.
+
+    Attributes:
+        name: of the class.
+        images: as many as samples, where there are so many; in the order of their hashes, so
+            that the first few are a fair pick too.
+        others: rows of the training part that are not among them: at most as many.
+        flags: beside every value.
+    """
 
     name: str
     images: tuple[RealImage, ...]
+    others: tuple[int, ...] = ()
     flags: tuple[str, ...] = ()
+
+    @property
+    def held_out(self) -> list[bool]:
+        """Of each image: whether no generator has learnt it."""
+        return [image.part != TRAIN for image in self.images]
 
 
 def stores_of(cell: Cell) -> Mapping[str, ImageStore]:
     """The scored part (named by the empty string) and the others, in the order of their use."""
-    order = [name for name in ("val", "train") if name in cell.parts]
+    order = [name for name in ("val", TRAIN) if name in cell.parts]
     return {"": cell.store, **{name: cell.parts[name].store for name in order}}
 
 
@@ -63,10 +78,27 @@ def choose_reference(
                 used.append(part)
             pool += [(_order(part, store.rows[row].id), RealImage(part, row)) for row in rows]
         pool.sort(key=lambda each: each[0])
-        kept = sorted((image for _, image in pool[:count]), key=lambda i: (i.part, i.row))
-        flags = (CONTAINS_TRAINING,) if "train" in used else ()
-        chosen.append(ReferenceClass(name, tuple(kept), flags))
+        kept = tuple(image for _, image in pool[:count])
+        flags = (CONTAINS_TRAINING,) if TRAIN in used else ()
+        others = _others(stores, members, number, kept)
+        chosen.append(ReferenceClass(name, kept, others, flags))
     return chosen
+
+
+def _others(
+    stores: Mapping[str, ImageStore],
+    members: Mapping[str, np.ndarray],
+    number: int,
+    kept: Sequence[RealImage],
+) -> tuple[int, ...]:
+    """Training images of the class that the reference has not, picked by hash."""
+    if TRAIN not in stores:
+        return ()
+    taken = {image.row for image in kept if image.part == TRAIN}
+    rows = [row for row in np.flatnonzero(members[TRAIN] == number).tolist() if row not in taken]
+    store = stores[TRAIN]
+    rows.sort(key=lambda row: _order(TRAIN, store.rows[row].id))
+    return tuple(rows[: len(kept)])
 
 
 def _order(part: str, identifier: str) -> bytes:

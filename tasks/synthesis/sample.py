@@ -1,17 +1,21 @@
-"""Sampling, in resumable shards: codes, then what is measured of the decoded images."""
+"""Sampling: codes, kept once for a generator and a seed, then what is measured of their images."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...harness.shards import SHARD_IMAGES, BatchSize, run_shards
+from ...harness.array_cache import Kept, Wanted, kept_arrays
+from ...harness.locations import cache_root
+from ...harness.shards import BatchSize, run_shards
 from ..recon.features import extract
+from .generator.sampling import RULE
 from .tokens import decode_codes
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_VERSION = 1
 _PER_CLASS = 1 << 32
 """Numbers that each class has for its images: more images of one change no other's."""
 _PER_RUN = 1 << 16
@@ -60,12 +65,25 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What samples are made and measured with."""
+    """What samples are made and measured with.
+
+    Attributes:
+        generator: in evaluation mode.
+        weights_sha256: of its weights.
+        numbers: the generator's number of each class.
+        sampling: how codes are chosen.
+        extractor: of features.
+        namer: says what a sample shows.
+        batch: images drawn at a time.
+    """
 
     generator: Generator
+    weights_sha256: str
+    numbers: tuple[int, ...]
     sampling: Sampling
     extractor: Extractor
     namer: Classifier
+    batch: BatchSize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,11 +91,11 @@ class SampleSet:
     """All samples of one sampling seed, in `Order`.
 
     Attributes:
-        codes: unsigned integers (n, K, L).
+        codes: unsigned integers (n, K, L), memory-mapped.
         features: float32 (n, d).
         named: int64 (n,), what the namer calls each.
         sha256: of each image's pixels, hex.
-        seconds: of sampling, and of decoding and measuring.
+        seconds: of sampling, and of decoding and measuring, whenever that was.
     """
 
     codes: np.ndarray
@@ -89,49 +107,65 @@ class SampleSet:
 
 def sample_set(cell: Cell, tools: Tools, order: Order, number: int) -> SampleSet:
     """The samples of the `number`-th sampling seed."""
-    seed = cell.seed * _PER_RUN + number
-    batch = BatchSize(SHARD_IMAGES, device=cell.device)
-    shards = list(
-        run_shards(
-            cell.work / f"samples-{number}",
-            len(order),
-            lambda start, stop: _shard(cell, tools, order, batch, seed, range(start, stop)),
-            label=f"samples of {cell.tokenizer.info.full_name}, seed {number}",
-        )
-    )
+    label = f"samples of {cell.tokenizer.info.full_name}, seed {number}"
+    drawn = _codes(cell, tools, order, cell.seed * _PER_RUN + number, label)
+
+    def shard(start: int, stop: int) -> Arrays:
+        began = time.perf_counter()
+        images = decode_codes(cell, drawn.rows[start:stop])
+        return {
+            "features": extract(tools.extractor, images),
+            "named": tools.namer.name(images),
+            "sha256": np.array([hashlib.sha256(image.data).hexdigest() for image in images]),
+            "s": np.array(time.perf_counter() - began),
+        }
+
+    folder = cell.work / f"samples-{number}"
+    shards = list(run_shards(folder, len(order), shard, label=f"images of the {label}"))
     joined = {name: np.concatenate([s[name] for s in shards]) for name in shards[0] if name != "s"}
-    seconds = np.sum([shard["s"] for shard in shards], axis=0)
-    logger.info("seed %d: %d samples, %.2f images/s", number, len(order), len(order) / seconds[0])
-    return SampleSet(**joined, seconds=seconds)
+    measuring = sum(float(each["s"]) for each in shards)
+    return SampleSet(drawn.rows, **joined, seconds=np.array([drawn.seconds, measuring]))
 
 
-def _shard(
-    cell: Cell, tools: Tools, order: Order, batch: BatchSize, seed: int, places: range
-) -> Arrays:
-    began = time.perf_counter()
-    codes = batch.attempt(lambda size: _codes(tools, order, seed, places, size))
-    drawn = time.perf_counter()
-    images = decode_codes(cell, codes)
-    return {
-        "codes": codes,
-        "features": extract(tools.extractor, images),
-        "named": tools.namer.name(images),
-        "sha256": np.array([hashlib.sha256(image.data).hexdigest() for image in images]),
-        "s": np.array([drawn - began, time.perf_counter() - drawn]),
+def _codes(cell: Cell, tools: Tools, order: Order, seed: int, label: str) -> Kept:
+    """Codes of a seed: another definition of a metric, or more seeds, draw none of them again."""
+
+    def compute(start: int, stop: int, _: Sequence[str]) -> Arrays:
+        return {
+            "codes": tools.batch.attempt(lambda size: _drawn(tools, order, seed, start, stop, size))
+        }
+
+    facts = {
+        "version": _VERSION,
+        "generator": tools.weights_sha256,
+        "config": asdict(tools.generator.config),
+        "classes": list(tools.numbers),
+        "sampling": {**asdict(tools.sampling), "draws": RULE},
+        "seed": seed,
+        "device": cell.device.split(":")[0],
     }
+    wanted = Wanted(
+        place=cache_root() / "samples",
+        what=label,
+        facts={"codes": facts},
+        count=len(order),
+        compute=compute,
+        alike=None,  # the weights' hash says all
+    )
+    return kept_arrays(wanted)["codes"]
 
 
-def _codes(tools: Tools, order: Order, seed: int, places: range, size: int) -> np.ndarray:
+def _drawn(tools: Tools, order: Order, seed: int, start: int, stop: int, size: int) -> np.ndarray:
+    """Codes (n, K, L) of the places start..stop, `size` images at a time."""
     parts = []
-    for start in range(0, len(places), size):
-        chosen = places[start : start + size]
+    for first in range(start, stop, size):
+        places = range(first, min(first + size, stop))
         codes = tools.generator.generate(
-            [order.class_of(place) for place in chosen],
+            [tools.numbers[order.class_of(place)] for place in places],
             sampling=tools.sampling,
             seed=seed,
-            images=[order.image_number(place) for place in chosen],
+            images=[order.image_number(place) for place in places],
         )
-        codes = codes[:, None] if codes.ndim == 2 else codes
-        parts.append(codes.cpu().numpy())
+        parts.append(codes[:, None] if codes.ndim == 2 else codes)
     dtype = np.min_scalar_type(tools.generator.config.codebook_size - 1)
-    return np.concatenate(parts).astype(dtype)
+    return np.concatenate([part.cpu().numpy() for part in parts]).astype(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...harness.record_metric import Metric, metric_of
+from ...harness.statistics.paired import t_quantile
 from ...harness.vocabulary import MACRO, POOLED
 
 if TYPE_CHECKING:
@@ -74,13 +76,15 @@ class Scores:
         self.metrics.append(metric_of(name, group, definition, setting=setting, **facts))
 
     def _found(self, group: str, value: Value) -> dict[str, Any]:
-        """Mean and standard deviation of the seeds; the overall groups keep each seed's value."""
+        """Mean of the seeds with its interval; the overall groups keep each seed's value."""
         seeds = np.array(value.per_seed)
-        mean = float(seeds.mean())
+        count, mean = len(seeds), float(seeds.mean())
         found: dict[str, Any] = {"value": mean, "n": value.n, "flags": [*value.flags, *self.flags]}
-        if len(seeds) > 1:
+        if count > 1:
             spread = float(seeds.std(ddof=1))
-            found |= {"low": mean - spread, "high": mean + spread}
+            margin = t_quantile(count - 1) * spread / math.sqrt(count)
+            found |= {"low": mean - margin, "high": mean + margin}
+            found["flags"].insert(0, f"{count} sampling seeds, standard deviation {spread:.3g}")
             # All tokenizers share the seeds.
             found["replicates"] = value.per_seed if group in (MACRO, POOLED) else None
         return found

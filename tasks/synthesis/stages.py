@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ...harness.errors import UsageError
-from ...harness.files import hash_value
-from ...harness.shards import run_shards
+from ...harness.file_hashes import file_sha256
+from ...harness.shards import SHARD_IMAGES, BatchSize, run_shards
 from ...harness.task import Cell, Outcome
 from ...harness.vocabulary import FLOOR, REAL
 from ..classifier import trained_classifier
 from ..recon.features import Space, build_extractor, extract, original_features
 from . import gallery, measure
-from .classes import check_enough, class_of_rows, find_classes
+from .classes import check_enough, class_of_rows, find_classes, pick_per_class
+from .definitions import learnt_images
 from .diversity import add_diversity
+from .generator_facts import class_numbers, load_kept, weights_file
+from .obtained import Learnt, obtain
 from .presets import Preset
-from .reference import RealImage, ReferenceClass, choose_reference, read_images, stores_of
+from .reference import TRAIN, RealImage, ReferenceClass, choose_reference, read_images, stores_of
 from .sample import Order, SampleSet, Tools, sample_set
 from .scores import Scores
 from .tokenizer_key import TokenizerKey, tokenizer_key
-from .tokens import Tokens, decode_codes, encode_images, tokens_of
-from .trained import TrainingData, check_tokenizer, load_kept, read_facts, trained_generator
+from .tokens import decode_codes, encode_images
 
 if TYPE_CHECKING:
     from ...harness.metrics.extractors.protocol import Extractor
     from ..classifier import Classifier
-
-_UNRANKED = "preset for trying out only: never ranked"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,44 +55,50 @@ class Stages:
     def run(self) -> Outcome:
         """All stages, then the outcome."""
         cell, preset = self.cell, self.preset
-        train = cell.parts["train"].store
-        names = find_classes(train)
+        train = cell.parts[TRAIN].store
+        names = find_classes(train.rows)
         numbers = class_of_rows(train, names)
         check_enough(numbers, names)
         reference = choose_reference(self.stores, names, preset.samples)
         self._check_reference(reference)
-        folder, tokens = self._generator(names, numbers)
+        learnt = pick_per_class(train, numbers, learnt_images(cell.plan.options))
+        found = obtain(cell, self.key, Learnt(names, numbers[learnt], learnt))
         extractor = build_extractor(self.space, device=cell.device)
         namer = trained_classifier(train, numbers, preset.classifier, device=cell.device)
         real = self._real(reference, extractor, namer)
         training = original_features(train, extractor, device=cell.device)
-        generator = load_kept(folder, device=cell.device)
-        tools = Tools(generator, preset.sampling, extractor, namer)
+        tools = Tools(
+            generator=load_kept(found.place, found.facts, self.key, device=cell.device),
+            weights_sha256=file_sha256(weights_file(found.place)),
+            numbers=class_numbers(found.facts, names, where=found.place),
+            sampling=preset.sampling,
+            extractor=extractor,
+            namer=namer,
+            batch=BatchSize(SHARD_IMAGES, device=cell.device),
+        )
         order = Order(len(names), preset.samples)
         samples = [sample_set(cell, tools, order, number) for number in range(preset.seeds)]
         began = time.perf_counter()
-        by_class = [np.flatnonzero(numbers == number) for number in range(len(names))]
-        sets = self._sets(reference, real, samples, order, [training[rows] for rows in by_class])
-        scores = Scores(
-            cell.definitions,
-            names,
-            cell.plan.macro,
-            flags=() if preset.ranked else (cell.plan.options.get("preset", "unranked"),),
-        )
-        nearest = self._score(scores, sets, reference, real, samples, order)
+        by_class = [learnt[numbers[learnt] == number] for number in range(len(names))]
+        sets = self._sets(reference, real, samples, order, training, by_class)
+        doubts = found.doubts(cell.plan.options)
+        flags = tuple(doubt.flag for doubt in doubts)
+        scores = Scores(cell.definitions, names, cell.plan.macro, flags=flags)
+        nearest = self._score(scores, sets, reference, real, samples, order, training)
         add_diversity(cell, scores, preset.diversity_images, reference, samples, order)
-        shown = gallery.Shown(samples[0], order, reference, self.stores, train, by_class, nearest)
+        shown = gallery.Shown(samples[0], order, reference, self.stores, train, nearest)
         pictures = gallery.save(cell, shown)
         seconds = np.sum([each.seconds for each in samples], axis=0)
         return Outcome(
             metrics=scores.metrics,
             per_image=_table(samples, order, names, nearest),
-            status="ok" if preset.ranked else "partial",
-            status_reason=None if preset.ranked else _UNRANKED,
-            warnings=self._warnings(reference),
-            encode_seconds=tokens.encode_seconds,
+            status="partial" if doubts else "ok",
+            status_reason="; ".join(doubt.reason for doubt in doubts) or None,
+            warnings=self._warnings(reference, names),
+            encode_seconds=found.encode_seconds,
             decode_seconds=float(seconds.sum()),
             metric_seconds=time.perf_counter() - began,
+            images_per_second=len(order) * preset.seeds / float(seconds[0]),
             gallery=pictures,
         )
 
@@ -102,28 +107,6 @@ class Stages:
         if empty:
             message = f"no real image to compare with in {', '.join(empty)}: score a larger set"
             raise UsageError(message)
-
-    def _generator(self, names: tuple[str, ...], numbers: np.ndarray) -> tuple[Path, Tokens]:
-        """Codes and the trained generator; with a given one, no codes are needed."""
-        cell = self.cell
-        given = cell.plan.options.get("generator")
-        if given is not None:
-            facts = read_facts(Path(given))
-            check_tokenizer(facts, self.key, where=given)
-            if facts.classes != names:
-                message = (
-                    f"the generator {given} knows the classes {', '.join(facts.classes)}; "
-                    f"{cell.plan.dataset_id} has {', '.join(names)}"
-                )
-                raise UsageError(message)
-            return Path(given), Tokens(np.empty((0, 0, 0), np.uint8), 0.0)
-        train = cell.parts["train"]
-        tokens = tokens_of(cell, self.key, train.store, label=train.dataset.id)
-        kept = np.flatnonzero(numbers >= 0)
-        indices = tokens.indices if len(kept) == len(numbers) else tokens.indices[kept]
-        fingerprint = hash_value([train.store.fingerprint, list(names)])
-        data = TrainingData(indices, numbers[kept], names, fingerprint)
-        return trained_generator(self.key, self.preset, data, device=cell.device), tokens
 
     def _real(
         self, reference: list[ReferenceClass], extractor: Extractor, namer: Classifier
@@ -159,7 +142,8 @@ class Stages:
         real: Real,
         samples: list[SampleSet],
         order: Order,
-        training: list[np.ndarray],
+        training: np.ndarray,
+        learnt: list[np.ndarray],
     ) -> list[measure.ClassSets]:
         sets, start = [], 0
         for number, each in enumerate(reference):
@@ -171,8 +155,10 @@ class Stages:
                 measure.ClassSets(
                     each.name,
                     real.features[rows],
+                    np.array(each.held_out, dtype=bool),
                     real.floor_features[rows],
-                    training[number],
+                    training[np.array(each.others, dtype=np.int64)],
+                    learnt[number],
                     tuple(one.features[places] for one in samples),
                     each.flags,
                 )
@@ -187,6 +173,7 @@ class Stages:
         real: Real,
         samples: list[SampleSet],
         order: Order,
+        training: np.ndarray,
     ) -> dict[str, measure.NearestTraining]:
         facts = measure.reference_facts(reference, self.cell.store.fingerprint)
         measure.add_distances(scores, self.space, sets, facts)
@@ -200,20 +187,27 @@ class Stages:
             )
             measure.add_names(scores, names, [real.named], truth, setting=REAL)
             measure.add_names(scores, names, [real.floor_named], truth, setting=FLOOR)
-        return measure.add_nearest(scores, sets)
+        return measure.add_nearest(scores, sets, training)
 
-    def _warnings(self, reference: list[ReferenceClass]) -> list[str]:
+    def _warnings(self, reference: list[ReferenceClass], names: tuple[str, ...]) -> list[str]:
+        found = []
         fewer = [
             f"{each.name} {len(each.images)}"
             for each in reference
             if len(each.images) < self.preset.samples
         ]
-        if not fewer:
-            return []
-        return [
-            f"fewer real images than the {self.preset.samples} samples per class, so as many "
-            f"samples are compared: {', '.join(fewer)}"
-        ]
+        if fewer:
+            found.append(
+                f"fewer real images than the {self.preset.samples} samples per class, so as many "
+                f"samples are compared: {', '.join(fewer)}"
+            )
+        strange = int((class_of_rows(self.cell.store, names) < 0).sum())
+        if strange:
+            found.append(
+                f"{strange} of {len(self.cell.store)} scored images are of a class that the "
+                "training part does not have, and are left out"
+            )
+        return found
 
 
 def _table(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...harness.datasets.parts import has_part
-from ...harness.errors import UsageError
+from ...harness.datasets.parts import has_part, part_of
 from ...harness.file_hashes import file_sha256
 from ...harness.task import Cell, Outcome, Plan
 from ..recon.features import available_space
-from .definitions import chosen_preset, definitions
+from .classes import class_name, find_classes, group_limit
+from .definitions import chosen_preset, definitions, learnt_images
+from .generator_facts import given_generator, read_facts, weights_file
 from .presets import DEFAULT, preset_identity
-from .trained import WEIGHTS, read_facts
 
 if TYPE_CHECKING:
     from ...harness.datasets.dataset import Dataset
@@ -25,7 +25,7 @@ class SynthesisTask:
 
     name = "synthesis"
     default_dataset = "medsynth"
-    stage_version = 1
+    stage_version = 2
     seeded = True
     options: tuple[str, ...] = ("preset", "generator")
 
@@ -37,29 +37,29 @@ class SynthesisTask:
             MissingPrerequisite: no generator at the given place.
         """
         checked = {"preset": preset_identity(options.get("preset", DEFAULT))}
-        if "generator" in options:
-            folder = Path(options["generator"])
-            read_facts(folder)
-            checked["generator"] = file_sha256(folder / WEIGHTS)
+        if (given := given_generator(options)) is not None:
+            read_facts(given, options)
+            checked["generator"] = file_sha256(weights_file(given))
         return checked
 
-    def scored_limit(self, options: Mapping[str, str], limit: int | None) -> int | None:
-        """As many as samples are drawn."""
-        samples = chosen_preset(options).samples
-        return samples if limit is None else min(limit, samples)
+    def scored_limit(
+        self, dataset: Dataset, options: Mapping[str, str], limit: int | None
+    ) -> int | None:
+        """As many images of each class as samples are drawn."""
+        return group_limit(dataset, chosen_preset(options).samples, limit)
 
     def parts(
         self, dataset: Dataset, options: Mapping[str, str], limit: int | None
     ) -> Mapping[str, int | None]:
         """`train`, and `val` where the scored part has too few images of a class."""
-        preset = chosen_preset(options)
-        limits = [each for each in (preset.train_images, limit) if each is not None]
-        wanted: dict[str, int | None] = {"train": min(limits) if limits else None}
-        counts: dict[str, int] = {}
-        for item in dataset.items(limit):
-            counts[item.group] = counts.get(item.group, 0) + 1
-        if min(counts.values(), default=0) < preset.samples and has_part(dataset, "val"):
-            wanted["val"] = preset.samples if limit is None else min(limit, preset.samples)
+        samples = chosen_preset(options).samples
+        train = part_of(dataset, "train")
+        wanted = {"train": group_limit(train, learnt_images(options), limit)}
+        items = dataset.items(limit)
+        names = find_classes(items)
+        counts = Counter(class_name(item, names) for item in items)
+        if min(counts.values(), default=0) < samples and has_part(dataset, "val"):
+            wanted["val"] = group_limit(part_of(dataset, "val"), samples, limit)
         return wanted
 
     def definitions(self, plan: Plan) -> Mapping[str, Definition]:
@@ -75,11 +75,7 @@ class SynthesisTask:
         """
         from .stages import Stages
 
-        stages = Stages(cell, chosen_preset(cell.plan.options), available_space())
-        if "train" not in cell.parts:
-            message = f"{cell.plan.dataset_id} has no part `train` to learn from"
-            raise UsageError(message)
-        return stages.run()
+        return Stages(cell, chosen_preset(cell.plan.options), available_space()).run()
 
 
 TASK = SynthesisTask()

@@ -11,6 +11,7 @@ import torch
 
 from ...harness.array_cache import Wanted, kept_arrays, mostly_equal
 from ...harness.errors import CellFailed, MetricError
+from ...harness.files import sha256_bytes
 from ...harness.locations import cache_root
 from .tokenizer_key import TokenizerKey
 
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
     from ...harness.datasets.store import ImageStore
     from ...harness.task import Cell
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
-    """Codes of all images of a store, and what computing them took.
+    """Codes of images of a store, and what computing them took.
 
     Attributes:
-        indices: unsigned integers (N, K, L), memory-mapped.
+        indices: unsigned integers (N, K, L), memory-mapped, in the order of the rows.
         encode_seconds: spent now; 0 where they were there.
     """
 
@@ -34,8 +35,10 @@ class Tokens:
     encode_seconds: float
 
 
-def tokens_of(cell: Cell, key: TokenizerKey, store: ImageStore, *, label: str) -> Tokens:
-    """The codes of a store's images, from the cache or made in resumable shards.
+def tokens_of(
+    cell: Cell, key: TokenizerKey, store: ImageStore, rows: np.ndarray, *, label: str
+) -> Tokens:
+    """The codes of some rows of a store, from the cache or made in resumable shards.
 
     Raises:
         CellFailed: the tokenizer gave codes of another shape or range than it declares.
@@ -44,19 +47,20 @@ def tokens_of(cell: Cell, key: TokenizerKey, store: ImageStore, *, label: str) -
     dtype = np.min_scalar_type(key.codebook_size - 1)
 
     def compute(start: int, stop: int, _: Sequence[str]) -> dict[str, np.ndarray]:
-        return {"indices": encode_images(cell, key, store.read(start, stop)).astype(dtype)}
+        images = [store.read(row, row + 1) for row in rows[start:stop].tolist()]
+        return {"indices": encode_images(cell, key, np.concatenate(images)).astype(dtype)}
 
     facts = {
         "version": _VERSION,
         "tokenizer": key.terms(),
         "device": cell.device.split(":")[0],
-        "images": store.fingerprint,
+        "images": [store.fingerprint, sha256_bytes(rows.data)],
     }
     wanted = Wanted(
         place=cache_root() / "tokens",
         what=f"codes of {label}",
         facts={"indices": facts},
-        count=len(store),
+        count=len(rows),
         compute=compute,
         alike=mostly_equal,
     )

@@ -1,4 +1,4 @@
-"""Trained generators: kept under the cache, taken up where training stopped, or given."""
+"""Trained generators: kept under the cache and taken up where training stopped."""
 
 from __future__ import annotations
 
@@ -8,94 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...harness.documents import load_json
-from ...harness.errors import MissingPrerequisite, UsageError
-from ...harness.files import canonical_json, hash_value
+from ...harness.files import canonical_json, hash_value, sha256_bytes
 from ...harness.locations import cache_root
-from ...harness.sealed import check_seal, is_whole, write_sealed
+from ...harness.sealed import is_whole, write_sealed
+from .generator_facts import FACTS, WEIGHTS, GeneratorFacts
 from .presets import Preset
 from .tokenizer_key import TokenizerKey
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .generator.network import Generator
-
 logger = logging.getLogger(__name__)
 
-"""Of the cache."""
-FACTS = "generator.json"
-WEIGHTS = "weights.safetensors"
-_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratorFacts:
-    """What lies beside a generator's weights.
-
-    Attributes:
-        config: the network's terms.
-        classes: names by number.
-        tokenizer: whose codes it makes.
-        training: the preset's terms.
-        data: fingerprint of the training images.
-    """
-
-    config: dict[str, Any]
-    classes: tuple[str, ...]
-    tokenizer: dict[str, Any]
-    training: dict[str, Any]
-    data: str
-
-
-def read_facts(folder: Path) -> GeneratorFacts:
-    """The facts of a kept generator.
-
-    Raises:
-        MissingPrerequisite: there is no generator at that place.
-        UsageError: its description is damaged.
-    """
-    path = folder / FACTS
-    if not path.is_file() or not (folder / WEIGHTS).is_file():
-        message = (
-            f"--generator {folder}: no generator there ({FACTS} and {WEIGHTS} are wanted). Give "
-            f"the folder of one that medbench trained; the log of such a run names it."
-        )
-        raise MissingPrerequisite(message)
-    check_seal(path, "the generator's description")
-    try:
-        content = load_json(path)
-        return GeneratorFacts(**{**content, "classes": tuple(content["classes"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{path} does not describe a generator ({error!r})"
-        raise UsageError(message) from error
-
-
-def check_tokenizer(facts: GeneratorFacts, key: TokenizerKey, *, where: str) -> None:
-    """Refuse a generator of another tokenizer's codes.
-
-    Raises:
-        UsageError: says whose it is and whose it should be.
-    """
-    wanted = key.terms()
-    different = [name for name, value in wanted.items() if facts.tokenizer.get(name) != value]
-    if different:
-        told = "; ".join(
-            f"{n}: {facts.tokenizer.get(n)} there, {wanted[n]} here" for n in different
-        )
-        message = (
-            f"the generator {where} makes the codes of another tokenizer ({told}). Its codes mean "
-            "nothing to this one: train one without --generator."
-        )
-        raise UsageError(message)
-
-
-def load_kept(folder: Path, *, device: str) -> Generator:
-    """The network of a kept generator."""
-    from .generator.load import load_generator
-
-    facts = read_facts(folder)
-    return load_generator(config=facts.config, weights=folder / WEIGHTS, device=device)
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +31,7 @@ class TrainingData:
         indices: unsigned integers (N, K, L).
         classes: int64 (N,).
         names: of the classes, by number.
-        fingerprint: of the images.
+        fingerprint: of the images and their classes.
     """
 
     indices: np.ndarray
@@ -130,6 +55,9 @@ def trained_generator(
         tokenizer=key.terms(),
         training=preset.training_terms(),
         data=data.fingerprint,
+        # The same weights decode to other codes once the code behind them is another.
+        codes=sha256_bytes(data.indices.data),
+        ranked=preset.ranked,
     )
     folder = cache_root() / "generators" / hash_value([_VERSION, asdict(facts)])[:32]
     if not is_whole(folder / FACTS):

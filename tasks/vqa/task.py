@@ -53,9 +53,11 @@ class VqaTask:
             raise UsageError(message)
         return {"preset": find_preset(options.get("preset", DEFAULT)).name}
 
-    def scored_limit(self, options: Mapping[str, str], limit: int | None) -> int | None:
+    def scored_limit(
+        self, dataset: Dataset, options: Mapping[str, str], limit: int | None
+    ) -> int | None:
         """The user's."""
-        del options
+        del dataset, options
         return limit
 
     def parts(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from medbench.harness.cell import CellJob
+from medbench.harness.errors import UsageError
 from medbench.harness.record_files import load_record
 from medbench.harness.request import Request
 from medbench.harness.runner import execute
@@ -29,6 +30,12 @@ def measure(image_folder, tmp_path):
         return cell
 
     return run
+
+
+def test_seed_that_no_library_takes_is_refused():
+    for seed in (-1, 1 << 32):
+        with pytest.raises(UsageError, match=f"--seed is {seed}"):
+            Request(tokenizers=["mean"], seed=seed)
 
 
 def test_of_two_at_once_one_measures_and_the_other_is_answered(measure, monkeypatch):

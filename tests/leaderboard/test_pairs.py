@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from medbench.harness.record_files import read_results
 from medbench.leaderboard.pairs import not_comparable, paired_difference
@@ -86,3 +89,27 @@ def test_other_definitions_and_absent_values_are_not_compared(make):
     assert "no psnr of brain" in not_comparable(make("a"), make("b"), "psnr", "brain")
     other = make("b").model_copy(update={"task": "probe"})
     assert "other tasks" in not_comparable(make("a"), other, "psnr", "all")
+
+
+def test_runs_with_the_same_seeds_are_compared_by_students_paired_test(stored):
+    first, second = [3.0, 3.5, 2.75, 3.25, 3.5], [3.2, 3.9, 3.0, 3.4, 3.6]
+    one, two = (
+        _with_replicates(stored[name].record, values)
+        for name, values in (("down8", first), ("down16", second))
+    )
+    found = paired_difference(one, two, "psnr", "macro")
+    wanted = stats.ttest_rel(first, second)
+    assert found.method == "seeds"
+    assert found.p == pytest.approx(wanted.pvalue)
+    ends = wanted.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
+
+
+def _with_replicates(record, values):
+    changed = [
+        replace(metric, value=float(np.mean(values)), replicates=values)
+        if (metric.name, metric.group) == ("psnr", "macro")
+        else metric
+        for metric in record.metrics
+    ]
+    return record.model_copy(update={"metrics": changed})

@@ -132,3 +132,13 @@ def test_recheck_says_what_keeps_it_from_measuring(results, capsys):
     change(path, edit)
     assert invoke(["recheck", str(path)]) == 0
     assert "not measured again: unknown tokenizer 'elsewhere" in capsys.readouterr().out
+
+
+def test_recheck_does_not_guess_the_file_behind_a_hash(results, capsys):
+    def edit(data):
+        data["identity"]["options"] = {"generator": "ab" * 32}
+
+    path = record_of(results, "down8")
+    change(path, edit)
+    assert invoke(["recheck", str(path)]) == 0
+    assert "a file of the user's (--generator)" in capsys.readouterr().out

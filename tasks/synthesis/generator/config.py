@@ -32,8 +32,9 @@ class GeneratorConfig:
         resid_dropout_p: of what attention gives.
         ffn_dropout_p: of what the feed-forward part gives.
         drop_path_rate: stochastic depth; only 0.
-        num_classes: classes; one more embedding stands for "no class".
-        class_dropout_prob: share of training images whose class is withheld.
+        num_classes: classes.
+        class_dropout_prob: share of training images whose class is withheld; above 0, one more
+            embedding stands for "no class".
         model_type: only `c2i`, class to image.
         vocab_size: codes of all codebooks together.
         cls_token_num: positions that the class takes; only 1.
@@ -101,6 +102,11 @@ class GeneratorConfig:
         if self.drop_path_rate:
             found.append("drop_path_rate must be 0: stochastic depth is not part of it")
         return found
+
+    @property
+    def embedded_classes(self) -> int:
+        """Rows of the class table."""
+        return self.num_classes + (self.class_dropout_prob > 0)
 
     @property
     def kv_heads(self) -> int:

@@ -22,11 +22,11 @@ from .sampling import Sampling
 
 
 class ClassEmbedding(nn.Module):
-    """A vector per class, and a last one for "no class"."""
+    """A vector per class, and a last one for "no class" where training withholds classes."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        self.embedding_table = nn.Embedding(config.num_classes + 1, config.dim)
+        self.embedding_table = nn.Embedding(config.embedded_classes, config.dim)
 
     def forward(self, classes: Tensor) -> Tensor:
         """int64 (B,) -> (B, 1, D)."""
@@ -69,7 +69,8 @@ class Generator(nn.Module):
         """Logits of every token, given the class and the true tokens before it.
 
         Args:
-            classes: int64 (B,), in [0, num_classes]; the last one stands for "no class".
+            classes: int64 (B,), in [0, num_classes]; the last one stands for "no class", where
+                the generator has one (`class_dropout_prob` above 0).
             tokens: int64 (B, K, L), in [0, V).
 
         Returns:
@@ -125,7 +126,8 @@ class Generator(nn.Module):
             int64 (B, K, L); (B, L) with one codebook.
 
         Raises:
-            UsageError: a class that there is not, or as many numbers as images are not given.
+            UsageError: a class that there is not, as many numbers as images are not given, or
+                guidance from a generator that knows no image without its class.
         """
         sampling = sampling or Sampling()
         device = self._turns.device
@@ -136,6 +138,12 @@ class Generator(nn.Module):
             message = f"{len(images)} image numbers for classes of shape {tuple(classes.shape)}"
             raise UsageError(message)
         self._check_range(classes, config.num_classes, "classes")
+        if sampling.guided and config.embedded_classes == config.num_classes:
+            message = (
+                f"cfg_scale is {sampling.cfg_scale}, and this generator was trained without "
+                "withheld classes (class_dropout_prob 0): it has nothing to be guided from. Use 1."
+            )
+            raise UsageError(message)
         numbers = image_numbers(seed, images, config.block_size * config.num_codebooks)
         numbers = numbers.unflatten(1, (config.block_size, config.num_codebooks)).to(device)
         was_training = self.training
@@ -187,7 +195,7 @@ class Generator(nn.Module):
                 f"got {classes.dtype} {tuple(classes.shape)}, {tokens.dtype} {tuple(tokens.shape)}"
             )
             raise UsageError(message)
-        self._check_range(classes, config.num_classes + 1, "classes")
+        self._check_range(classes, config.embedded_classes, "classes")
         self._check_range(tokens, config.codebook_size, "tokens")
         return tokens
 

@@ -57,9 +57,19 @@ def test_refuses_what_gives_no_number(real, fake, words):
         prdc(real, fake)
 
 
-def test_nearest_is_the_smallest_distance(rng):
-    queries, others = rng.normal(size=(70, 5)), rng.normal(size=(31, 5))
+@pytest.mark.parametrize("count", [31, 512, 1025])
+def test_nearest_is_the_smallest_distance(rng, count):
+    queries, others = rng.normal(size=(70, 5)), rng.normal(size=(count, 5))
     distances = np.linalg.norm(queries[:, None] - others[None], axis=2)
     rows, found = nearest(queries, others)
     assert np.array_equal(rows, distances.argmin(axis=1))
     np.testing.assert_allclose(found, distances.min(axis=1), rtol=1e-9)
+
+
+def test_nearest_looks_among_the_given_rows_only(rng):
+    queries, others = rng.normal(size=(8, 5)), rng.normal(size=(40, 5))
+    rows = np.array([3, 17, 5])
+    found, distances = nearest(queries, others, rows)
+    wanted = np.linalg.norm(queries[:, None] - others[rows][None], axis=2)
+    assert np.array_equal(found, rows[wanted.argmin(axis=1)])
+    np.testing.assert_allclose(distances, wanted.min(axis=1), rtol=1e-9)

@@ -102,10 +102,20 @@ def micro(tmp_path_factory):
 def synthesise(two_sets, micro, tmp_path):
     """synthesise("toy_blocks:Blocks", seed=1) -> the record."""
 
-    def run(tokenizer, *, dataset="union", output="results", generator=None, **options):
-        sets = [f"npz@{modality}:{two_sets / name}" for modality, name in _SETS]
+    def run(
+        tokenizer,
+        *,
+        dataset="union",
+        output="results",
+        generator=None,
+        preset=micro,
+        modality="mri",
+        **options,
+    ):
+        places = {modality: two_sets / "a.npz", "xray": two_sets / "b.npz"}
+        sets = [f"npz@{each}:{place}" for each, place in places.items()]
         chosen = f"union:{','.join(sets)}" if dataset == "union" else sets[0]
-        taken = {"preset": str(micro)} | ({"generator": str(generator)} if generator else {})
+        taken = {"preset": str(preset)} | ({"generator": str(generator)} if generator else {})
         request = Request(
             tokenizers=[tokenizer],
             tasks=["synthesis"],
@@ -120,6 +130,3 @@ def synthesise(two_sets, micro, tmp_path):
         return cell.record
 
     return run
-
-
-_SETS = (("mri", "a.npz"), ("xray", "b.npz"))

@@ -180,3 +180,15 @@ def test_impossible_configurations_are_refused(terms, words):
 def test_generate_refuses_the_class_that_stands_for_none():
     with pytest.raises(UsageError, match="classes must be in 0 to 2"):
         _small(1, "raster").generate([3])
+
+
+def test_generator_that_always_sees_its_class_has_no_row_for_none_and_takes_no_guidance():
+    terms = {"dim": 16, "n_layer": 1, "n_head": 2, "vocab_size": 8, "block_size": 4}
+    config = read_config({**terms, "num_classes": 3, "class_dropout_prob": 0})
+    generator = new_generator(config, seed=0)
+    assert generator.cls_embedding.embedding_table.weight.shape == (3, 16)
+    assert generator.generate([0, 2]).shape == (2, 4)
+    with pytest.raises(UsageError, match="nothing to be guided from"):
+        generator.generate([0], sampling=Sampling(cfg_scale=2.0))
+    with pytest.raises(UsageError, match="classes must be in 0 to 2"):
+        generator.logits(torch.tensor([3]), torch.zeros(1, 4, dtype=torch.int64))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from medbench.harness.datasets.dataset import pick_per_group
 from medbench.harness.errors import NotApplicable, UsageError
 from medbench.harness.protocol import TokenizerInfo
-from medbench.tasks.synthesis.classes import find_classes
+from medbench.tasks.synthesis.classes import (
+    class_of_rows,
+    find_classes,
+    group_limit,
+    pick_per_class,
+)
 from medbench.tasks.synthesis.generator.config import read_config
 from medbench.tasks.synthesis.generator.load import new_generator
 from medbench.tasks.synthesis.presets import find_preset, preset_identity, presets
@@ -105,7 +112,35 @@ def _store(groups, labels=None):
     ],
 )
 def test_classes_are_modalities_or_the_labels_of_one(groups, labels, wanted):
-    assert find_classes(_store(groups, labels)) == wanted
+    assert find_classes(_store(groups, labels).rows) == wanted
+
+
+def _dataset(labels):
+    items = [SimpleNamespace(id=f"{k}", group="ct", label=each) for k, each in enumerate(labels)]
+    return SimpleNamespace(items=lambda limit: pick_per_group(items, limit))
+
+
+def test_limit_is_of_each_label_where_labels_are_the_classes():
+    labels = ["rare"] * 9 + ["frequent"] * 41
+    limit = group_limit(_dataset(labels), 6, None)
+    picked = _dataset(labels).items(limit)
+    counts = Counter(item.label for item in picked)
+    assert counts["rare"] == 6
+    assert counts["frequent"] >= 6
+    assert Counter(item.label for item in _dataset(labels).items(limit - 1))["rare"] == 5
+    assert group_limit(_dataset(labels), 6, 10) == 10, "the user's limit stays"
+    assert group_limit(_dataset(labels), 10, None) is None, "all of a set that has too few"
+    assert group_limit(_dataset(labels), None, 7) == 7
+    assert group_limit(_dataset([None] * 20), 6, None) == 6
+
+
+def test_no_class_has_more_training_images_than_asked_for():
+    store = _store(["ct"] * 30, ["rare"] * 8 + ["frequent"] * 22)
+    numbers = class_of_rows(store, ("label:frequent", "label:rare"))
+    rows = pick_per_class(store, numbers, 10)
+    assert np.bincount(numbers[rows]).tolist() == [10, 8]
+    assert np.array_equal(rows, np.unique(rows))
+    assert len(pick_per_class(store, np.where(numbers == 1, -1, 0), None)) == 22
 
 
 def test_reference_takes_other_parts_only_where_needed_and_says_so():
@@ -121,6 +156,13 @@ def test_reference_takes_other_parts_only_where_needed_and_says_so():
     (wider,) = choose_reference(stores, ("mri",), 10)
     assert len(wider.images) == 10
     assert wider.flags == (CONTAINS_TRAINING,)
+    learnt = {image.row for image in wider.images if image.part == "train"}
+    assert sum(wider.held_out) == 10 - len(learnt)
+    assert learnt.isdisjoint(wider.others)
+    assert learnt | set(wider.others) == set(range(9))
+    assert set(mri.others) < set(range(9)), "of its own class"
+    assert len(mri.others) == 4
+    assert ct.others == ()
     assert choose_reference(stores, ("ct", "mri"), 4) == [ct, mri]
 
 
