@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -62,3 +65,25 @@ def test_a_killed_node_costs_no_cell_and_doubles_none(cluster, tmp_path, image_f
 
     work_through(cells, LocalEngine(SPEC, tmp_path / "local"), tmp_path / "local", {})
     assert _facts(tmp_path / "ray") == _facts(tmp_path / "local")
+
+
+def test_a_stop_ends_the_cells_on_all_nodes(cluster, factory, tmp_path, monkeypatch):
+    note = tmp_path / "started"
+    factory(f"import os, time; print(os.getpid(), file=open({str(note)!r}, 'a')); time.sleep(600)")
+    monkeypatch.chdir(tmp_path)  # where the cells find the factory
+    tasks = (TaskTerms("recon", ("sample",), limit=1), TaskTerms("recon", ("sample",), limit=2))
+    spec = replace(SPEC, tokenizers=(TokenizerTerms("odd:build"),), tasks=tasks)
+
+    def stop() -> None:
+        while not note.exists() or note.read_text().count("\n") < 2:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(KeyboardInterrupt):
+        work_through(cells_of(spec), RayEngine(spec, tmp_path / "ray"), tmp_path / "ray", {})
+    stopper.join()
+    for each in map(int, note.read_text().split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(each, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Told:
     def __init__(self, output: Path, verdicts: dict[str, str] | None = None) -> None:
         self.output, self.verdicts, self.asked = output, verdicts or {}, []
 
-    def run(self, cells, started) -> Iterator[Attempt]:
+    def run(self, cells, started) -> Generator[Attempt]:
         for cell in cells:
             self.asked.append(cell.tokenizer)
             started(cell)
