@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from . import ranks
-from .errors import MedbenchError, UsageError
+from .errors import MedbenchError, RunAgain, UsageError
 from .exclusive import exclusive
 from .files import atomic_writer, hash_value, write_json
 from .locations import cache_root
@@ -98,6 +98,7 @@ def kept_arrays(wanted: Wanted) -> dict[str, Kept]:
 
     Raises:
         UsageError: the cache cannot be written, with how much space is needed.
+        RunAgain: a shard is gone that was there.
         MedbenchError: what `compute` raises.
     """
     entries = {name: _Entry(wanted, name) for name in wanted.facts}
@@ -205,8 +206,8 @@ class _Entry:
         """
         try:
             self._join_shards()
-        except UsageError as error:
-            if isinstance(error.__cause__, OSError) or not self.usable():
+        except RunAgain:
+            if not self.usable():
                 raise
         shutil.rmtree(self.folder / "shards", ignore_errors=True)
 
@@ -218,7 +219,7 @@ class _Entry:
                 arrays = read_arrays(self.shard(start))
                 if arrays is None:
                     message = f"{self.shard(start)} vanished or is damaged. Run again."
-                    raise UsageError(message)
+                    raise RunAgain(message)
                 rows = np.ascontiguousarray(arrays["rows"])
                 if not dtype:
                     dtype = np.lib.format.dtype_to_descr(rows.dtype)

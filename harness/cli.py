@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,10 +35,6 @@ Config = Annotated[
     str | None,
     typer.Option("--config", help="JSON file (or text) in the model's own constructor terms."),
 ]
-
-
-_INTERRUPTED = 130
-"""What shells return after Ctrl-C."""
 
 
 class Listing(StrEnum):
@@ -144,6 +141,7 @@ def run(
     from .provenance import command_line
     from .request import Request
     from .runner import execute
+    from .standard_output import stdout_aside
     from .tables import run_report
 
     if offline:
@@ -177,13 +175,16 @@ def run(
         command=command_line(),
     )
     if dry_run:
-        _tell(planned(request), as_json=as_json)
+        with stdout_aside() if as_json else nullcontext():
+            cells = planned(request)
+        _tell(cells, as_json=as_json)
         return
     try:
-        result = execute(request)
+        with stdout_aside() if as_json else nullcontext():
+            result = execute(request)
     except KeyboardInterrupt:
         typer.echo("stopped; finished shards are kept, the same command goes on", err=True)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
     if ranks.own() != 0:
         raise typer.Exit(int(result.exit_code))
     if as_json:
@@ -237,8 +238,9 @@ def validate(
     choice = choose_tokenizer(tokenizer, config=parse_config(config), weights=weights)
     from .conformance import validate as check
     from .device import choose_device, repeatable_arithmetic
+    from .standard_output import stdout_aside
 
-    with repeatable_arithmetic():
+    with repeatable_arithmetic(), stdout_aside() if as_json else nullcontext():
         report = check(build_tokenizer(choice, device=choose_device(device)))
     if as_json:
         typer.echo(json.dumps(asdict(report), indent=1, default=str))

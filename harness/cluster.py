@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -10,6 +10,9 @@ from typing import Any, Generic, TypeVar
 from .errors import MedbenchError, MissingPrerequisite, UsageError
 
 T = TypeVar("T")
+
+_ENDING_SECONDS = 60.0
+"""How long stopped tasks may take to end."""
 
 
 class EngineName(StrEnum):
@@ -63,6 +66,11 @@ class Cluster:
             message = f"no Ray cluster at {address or 'the address in RAY_ADDRESS'}: {error}"
             raise UsageError(message) from error
 
+    @property
+    def gpus(self) -> float:
+        """Of all nodes together."""
+        return self._ray.cluster_resources().get("GPU", 0.0)
+
     def each(
         self,
         work: Callable[..., T],
@@ -70,8 +78,10 @@ class Cluster:
         *,
         retries: int,
         resources: Mapping[str, float],
-    ) -> Iterator[TaskEnd[T]]:
+    ) -> Generator[TaskEnd[T]]:
         """Call `work` with each of the arguments; how each call ended, as they end.
+
+        Closing it early ends the calls: those that run meet a `KeyboardInterrupt`.
 
         Args:
             work: importable on every node.
@@ -81,10 +91,17 @@ class Cluster:
         """
         remote = self._ray.remote(max_retries=retries, retry_exceptions=False, **resources)(work)
         waiting = {remote.remote(**terms): place for place, terms in enumerate(arguments)}
-        while waiting:
-            ended, _ = self._ray.wait(list(waiting), num_returns=1)
-            for reference in ended:
-                yield self._end(reference, waiting.pop(reference))
+        try:
+            while waiting:
+                ended, _ = self._ray.wait(list(waiting), num_returns=1)
+                for reference in ended:
+                    yield self._end(reference, waiting.pop(reference))
+        finally:
+            for reference in waiting:
+                self._ray.cancel(reference)
+            if waiting:
+                left = list(waiting)
+                self._ray.wait(left, num_returns=len(left), timeout=_ENDING_SECONDS)
 
     def _end(self, reference: Any, place: int) -> TaskEnd[Any]:
         errors = self._ray.exceptions

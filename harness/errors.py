@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     USAGE = 2  # the request cannot be understood or carried out as asked
     MISSING_PREREQUISITE = 3  # weights, data or an optional dependency are absent
     CELLS_FAILED = 4  # the run ended, but some images or cells failed
+    RUN_AGAIN = 75  # the same command goes on from what is kept (EX_TEMPFAIL of sysexits.h)
+    INTERRUPTED = 130  # by Ctrl-C, as shells have it; the same command goes on
 
 
 class MedbenchError(Exception):
@@ -30,6 +32,12 @@ class UsageError(MedbenchError):
     """The request is wrong: an unknown name, an impossible value, an unreadable file."""
 
     exit_code = ExitCode.USAGE
+
+
+class RunAgain(MedbenchError):
+    """Nothing is wrong with the request: the same command goes on, or makes good what it met."""
+
+    exit_code = ExitCode.RUN_AGAIN
 
 
 class MissingPrerequisite(MedbenchError):

@@ -35,6 +35,8 @@ class Request:
     label: str | None = None
     data_root: Path | None = None
     force: bool = False
+    measure: bool = True
+    """False: cells that have no record are left without one."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Of the tasks: `preset`, `extractor`, `retention`, `generator`, `model`, `answers` …"""
     command: str = "medbench (Python API)"

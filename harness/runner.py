@@ -38,14 +38,18 @@ def run(
     return result.records
 
 
-def execute(request: Request) -> RunResult:
+def execute(request: Request, *, choices: Sequence[TokenizerChoice] | None = None) -> RunResult:
     """Carry out a request; a failing cell does not stop the others.
+
+    Args:
+        request: what is wanted.
+        choices: of tokenizers, instead of those that the request names.
 
     Raises:
         UsageError: the request itself is wrong (unknown names, counts below one).
     """
     tasks = [load_task(name) for name in _distinct(request.tasks)]
-    choices = [
+    choices = choices or [
         choose_tokenizer(name, config=request.config, weights=request.weights, label=request.label)
         for name in _distinct(request.tokenizers)
     ]

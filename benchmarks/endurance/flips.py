@@ -16,7 +16,7 @@ from fault import Fault, Outcome, Place
 from job import PROBE, RECON, SYNTHESIS, VQA, Scene, run
 from judge import differences
 
-from medbench.harness.errors import UsageError
+from medbench.harness.errors import MedbenchError
 
 _FLIPS = 30
 """Of each kind."""
@@ -57,7 +57,7 @@ def _kind(kind: Kind, place: Place) -> Outcome:
             try:
                 if kind.read(trial, place.data) != wanted:
                     problems = [f"{chosen.relative_to(trial)}, {where}: accepted in silence"]
-            except UsageError as error:
+            except MedbenchError as error:
                 if not kind.refused:
                     problems = [f"{chosen.relative_to(trial)}, {where}: {error}"]
             except Exception as error:

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..cluster import EngineName
-from ..errors import UsageError
+from ..errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from .parts import Hands
     from .thresholds import Thresholds
-
-_INTERRUPTED = 130
-"""What shells return after Ctrl-C."""
 
 
 class RulesOption(StrEnum):
@@ -148,7 +145,7 @@ def curate(
         report = run(job)
     except KeyboardInterrupt:
         typer.echo("stopped; finished parts are kept, the same command goes on", err=True)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
     typer.echo(json.dumps(report, indent=1) if as_json else report_text(report, output))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from ..errors import UsageError, ValidationFailed
+from ..errors import RunAgain, UsageError, ValidationFailed
 from ..file_hashes import file_sha256
 from .card import Download
 from .download_part import Part
@@ -154,7 +154,7 @@ def _held(path: Path) -> Iterator[BinaryIO]:
             raise UsageError(message) from error
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             message = f"{path}: another process has just finished this download. Run it again."
-            raise UsageError(message)
+            raise RunAgain(message)
         try:
             yield file
         finally:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..errors import MedbenchError, UsageError
+from ..errors import MedbenchError, RunAgain, UsageError
 from ..exclusive import exclusive
 from ..file_hashes import file_sha256
 from ..files import canonical_json, hash_value, sha256_bytes, write_json
@@ -82,7 +82,7 @@ class ImageStore:
         """Images start..stop as a checked copy, uint8 (n, H, H, 3).
 
         Raises:
-            UsageError: an image does not have the hash that was recorded (a damaged cache).
+            RunAgain: an image does not have the hash that was recorded (a damaged cache).
         """
         batch = np.array(self.images[start:stop])
         for row, image in zip(self.rows[start:stop], batch, strict=True):
@@ -93,7 +93,7 @@ class ImageStore:
                     f"the image cache is damaged: {row.id!r} in {self.path} does not have its "
                     "recorded hash. It is removed: the same command makes it again and goes on."
                 )
-                raise UsageError(message)
+                raise RunAgain(message)
         return batch
 
 

@@ -4,22 +4,50 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from ..errors import ExitCode
 from ..record import Record
 from ..record_files import record_path
 from .cells import SweepCell
 
-Verdict = Literal["done", "failed", "refused"]
+Verdict = Literal["done", "failed", "refused", "stopped"]
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _MISTAKES = frozenset({ExitCode.USAGE, ExitCode.MISSING_PREREQUISITE})
 """Another try would end the same way."""
+_STOPPED = frozenset({ExitCode.INTERRUPTED, -signal.SIGINT, -signal.SIGTERM})
+"""Somebody wanted it to end."""
+_LOOK_SECONDS = 0.2
+"""How often a running cell asks whether it is to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTerms:
+    """What is the same for all cells of a sweep.
+
+    Attributes:
+        output: results directory.
+        threads: of every cell.
+        retries: further tries of a cell.
+        force: measure again, whatever record there is.
+        environment: variables besides those of this process.
+        folder: that relative paths start from; None: this process's.
+    """
+
+    output: Path
+    threads: int = 1
+    retries: int = 0
+    force: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +55,9 @@ class Attempt:
     """What came of a cell.
 
     Attributes:
-        verdict: `done`, `failed` (a crash or a lost worker; may be tried again) or `refused`
-            (the request itself cannot be met).
+        verdict: `done`, `failed` (a crash, a lost worker, or an error that says to run again; may
+            be tried again), `refused` (the request itself cannot be met) or `stopped` (by
+            somebody; what is finished of it is kept).
         tries: how many it took.
         reason: the log's last line where it is not done.
         record: path of the record below the results directory, where it is done.
@@ -45,32 +74,39 @@ class Attempt:
 
 
 def attempt(
-    cell: SweepCell, *, output: Path, log: Path, device: str, threads: int, retries: int
+    cell: SweepCell,
+    terms: RunTerms,
+    *,
+    log: Path,
+    device: str,
+    stop: threading.Event | None = None,
 ) -> Attempt:
-    """Run a cell until it is done, refused, or out of tries; every try is added to its log."""
+    """Run a cell until it is done, refused, or out of tries; every try is added to its log.
+
+    Args:
+        cell: to be run.
+        terms: of the sweep.
+        log: of this cell.
+        device: as `--device` takes it.
+        stop: ends the cell as soon as it is set.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | dict.fromkeys(_THREADS, str(threads))
+    command = cell.command(output=terms.output, device=device, force=terms.force)
     started = time.monotonic()
-    tries = 0
+    tries, code = 0, 0
     verdict: Verdict = "failed"
     found = None
-    while verdict == "failed" and tries <= retries:
+    while verdict == "failed" and tries <= terms.retries:
         tries += 1
         with log.open("ab") as file:
             file.write(f"# try {tries}: {cell.title}\n".encode())
             file.flush()
-            done = subprocess.run(  # noqa: S603 (our own command)
-                cell.command(output=output, device=device),
-                stdout=subprocess.PIPE,
-                stderr=file,
-                env=environment,
-                check=False,
-            )
-        found = _record(done.stdout)
-        verdict = "done" if found is not None else _verdict(done.returncode)
+            code, printed = _run(command, terms, file, stop)
+        found = _record(printed)
+        verdict = "done" if found is not None else _verdict(code, stop)
     seconds = time.monotonic() - started
     if found is None:
-        reason = _last_line(log) or f"exit code {done.returncode}"
+        reason = _last_line(log) or f"exit code {code}"
         return Attempt(cell.key, verdict, seconds, tries, reason)
     path = record_path(
         Path(),
@@ -82,6 +118,34 @@ def attempt(
     return Attempt(cell.key, verdict, seconds, tries, record=str(path), status=found.status)
 
 
+def _run(
+    command: list[str], terms: RunTerms, log: BinaryIO, stop: threading.Event | None
+) -> tuple[int, bytes]:
+    """Exit code and standard output; the process never outlives this call."""
+    environment = {**os.environ, **terms.environment}
+    environment |= dict.fromkeys(_THREADS, str(terms.threads))
+    with subprocess.Popen(  # noqa: S603 (our own command)
+        command, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=terms.folder
+    ) as process:
+        try:
+            printed = _printed(process, stop)
+        except BaseException:  # Ray stops a task by a KeyboardInterrupt
+            process.terminate()
+            process.wait()
+            raise
+    return process.returncode, printed
+
+
+def _printed(process: subprocess.Popen[bytes], stop: threading.Event | None) -> bytes:
+    while stop is None or not stop.is_set():
+        try:
+            return process.communicate(timeout=_LOOK_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            continue
+    process.terminate()  # training saves a checkpoint first
+    return process.communicate()[0]
+
+
 def _record(text: bytes) -> Record | None:
     """The one record that `run --json` printed; a cell with unreadable images has one too."""
     try:
@@ -91,7 +155,9 @@ def _record(text: bytes) -> Record | None:
         return None
 
 
-def _verdict(code: int) -> Verdict:
+def _verdict(code: int, stop: threading.Event | None) -> Verdict:
+    if code in _STOPPED or (stop is not None and stop.is_set()):
+        return "stopped"
     return "refused" if code in _MISTAKES else "failed"
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import queue
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 from ..cluster import Cluster
-from .attempt import Attempt, attempt
+from .attempt import Attempt, RunTerms, attempt
 from .cells import SweepCell
 from .spec import SweepSpec
 from .state import SweepState
+
+logger = logging.getLogger(__name__)
+
+_CARRIED = ("MEDBENCH_", "HF_")
+"""Variables that say where data, caches and weights lie begin so."""
 
 
 class Engine(Protocol):
@@ -20,8 +29,8 @@ class Engine(Protocol):
 
     def run(
         self, cells: Sequence[SweepCell], started: Callable[[SweepCell], None]
-    ) -> Iterator[Attempt]:
-        """Attempts in the order in which they end.
+    ) -> Generator[Attempt]:
+        """Attempts in the order in which they end; closing it ends the cells that run.
 
         Args:
             cells: to be run.
@@ -31,10 +40,17 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Processes on this machine, so many at a time on each device."""
+    """Processes on this machine, so many at a time on each device.
 
-    def __init__(self, spec: SweepSpec, output: Path) -> None:
-        self._spec, self._output = spec, output
+    Args:
+        spec: of the sweep.
+        output: results directory.
+        force: measure again, whatever records there are.
+    """
+
+    def __init__(self, spec: SweepSpec, output: Path, *, force: bool = False) -> None:
+        self._spec = spec
+        self._terms = RunTerms(output, spec.threads, spec.retries, force)
         self._slots: queue.SimpleQueue[str] = queue.SimpleQueue()
         for device in spec.devices:
             for _ in range(spec.at_a_time):
@@ -42,31 +58,31 @@ class LocalEngine:
 
     def run(
         self, cells: Sequence[SweepCell], started: Callable[[SweepCell], None]
-    ) -> Iterator[Attempt]:
+    ) -> Generator[Attempt]:
         """See `Engine`."""
         workers = len(self._spec.devices) * self._spec.at_a_time
+        stop = threading.Event()
         with ThreadPoolExecutor(workers) as pool:
-            waiting = {pool.submit(self._run, cell, started) for cell in cells}
+            waiting = {pool.submit(self._run, cell, started, stop) for cell in cells}
             try:
                 while waiting:
                     ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     for future in ended:
                         yield future.result()
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+                stop.set()
+                if waiting:
+                    logger.info("stopping: what runs saves what it has and ends")
+                pool.shutdown(cancel_futures=True)
 
-    def _run(self, cell: SweepCell, started: Callable[[SweepCell], None]) -> Attempt:
+    def _run(
+        self, cell: SweepCell, started: Callable[[SweepCell], None], stop: threading.Event
+    ) -> Attempt:
         device = self._slots.get()
         try:
             started(cell)
-            return attempt(
-                cell,
-                output=self._output,
-                log=SweepState(self._output).log(cell.key),
-                device=device,
-                threads=self._spec.threads,
-                retries=self._spec.retries,
-            )
+            log = SweepState(self._terms.output).log(cell.key)
+            return attempt(cell, self._terms, log=log, device=device, stop=stop)
         finally:
             self._slots.put(device)
 
@@ -74,45 +90,58 @@ class LocalEngine:
 class RayEngine:
     """Tasks on a Ray cluster whose nodes share the results directory and the cache.
 
-    A cell whose node is lost is started again, and goes on from its shards.
+    A cell whose node is lost is started again, and goes on from its shards. Cells get this
+    process's folder, for relative paths, and its variables that say where things lie.
 
     Args:
         spec: of the sweep.
         output: results directory, at the same place on every node.
         address: of the cluster; None: the one that the environment names, else one of its own.
+        force: measure again, whatever records there are.
 
     Raises:
         MissingPrerequisite: Ray is not installed.
         UsageError: no cluster at that address.
     """
 
-    def __init__(self, spec: SweepSpec, output: Path, *, address: str | None = None) -> None:
+    def __init__(
+        self, spec: SweepSpec, output: Path, *, address: str | None = None, force: bool = False
+    ) -> None:
         self._cluster = Cluster(address)
-        self._spec, self._output = spec, output.absolute()
+        self._spec = spec
+        self._terms = RunTerms(
+            output.absolute(),
+            spec.threads,
+            spec.retries,
+            force,
+            environment={n: v for n, v in os.environ.items() if n.startswith(_CARRIED)},
+            folder=Path.cwd(),
+        )
 
     def run(
         self, cells: Sequence[SweepCell], started: Callable[[SweepCell], None]
-    ) -> Iterator[Attempt]:
+    ) -> Generator[Attempt]:
         """See `Engine`; when a cell starts is not known here."""
         del started
-        spec, output = self._spec, self._output
-        on_gpu = any(device.startswith("cuda") for device in spec.devices)
-        terms = {
-            "output": output,
-            "device": "auto" if on_gpu else spec.devices[0],
-            "threads": spec.threads,
-            "retries": spec.retries,
-        }
-        ends = self._cluster.each(
-            attempt,
-            [{"cell": c, "log": SweepState(output).log(c.key), **terms} for c in cells],
-            retries=spec.retries + 1,
-            resources={"num_gpus": 1 / spec.at_a_time} if on_gpu else {"num_cpus": spec.threads},
-        )
-        for end in ends:
-            if end.result is not None:
-                yield end.result
-            else:
-                reason = str(end.problem).splitlines()[0]
-                key = cells[end.place].key
-                yield Attempt(key, "failed", 0.0, spec.retries + 1, reason)
+        spec, state = self._spec, SweepState(self._terms.output)
+        resources: dict[str, float] = {"num_cpus": spec.threads}
+        device = spec.devices[0]
+        if self._on_gpu():
+            # Which one is Ray's to say, by the variable that hides the others.
+            resources["num_gpus"], device = 1 / spec.at_a_time, "auto"
+        same = {"terms": self._terms, "device": device}
+        calls = [{"cell": cell, "log": state.log(cell.key), **same} for cell in cells]
+        ends = self._cluster.each(attempt, calls, retries=spec.retries + 1, resources=resources)
+        with closing(ends):
+            for end in ends:
+                if end.result is not None:
+                    yield end.result
+                else:
+                    reason = str(end.problem).splitlines()[0]
+                    key = cells[end.place].key
+                    yield Attempt(key, "failed", 0.0, spec.retries + 1, reason)
+
+    def _on_gpu(self) -> bool:
+        """Whether cells take GPUs: named ones, or for `auto` those that the cluster has."""
+        named = any(device.startswith("cuda") for device in self._spec.devices)
+        return named or ("auto" in self._spec.devices and self._cluster.gpus > 0)

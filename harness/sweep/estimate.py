@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,19 @@ from .spec import SweepSpec
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of the cells that are still to be run.
+    """Of the cells that are still to be run, as far as their like has been run here.
 
     Attributes:
-        seconds: wall clock; None where no cell of some task and data set has been run.
-        unknown: cells whose like has not been run.
-        bytes_kept: by finished records and galleries of their like; None where unknown.
+        known: cells whose like has been run.
+        seconds: wall clock of these.
+        bytes_kept: by their records and galleries.
+        unknown: the others: how many of each task and data set.
     """
 
-    seconds: float | None
-    unknown: int
-    bytes_kept: int | None
+    known: int
+    seconds: float
+    bytes_kept: int
+    unknown: Counter[str]
 
 
 def estimate(
@@ -49,12 +52,14 @@ def estimate(
             seconds.setdefault(_like(cell), []).append(found.seconds)
             kept.setdefault(_like(cell), []).append(_bytes_beside(output / found.record))
     left = [cell for cell in cells if cell.key not in done]
-    unknown = sum(_like(cell) not in seconds for cell in left)
-    if unknown:
-        return Estimate(None, unknown, None)
-    total = sum(median(seconds[_like(cell)]) for cell in left)
-    size = sum(int(median(kept[_like(cell)])) for cell in left)
-    return Estimate(total / (len(spec.devices) * spec.at_a_time), 0, size)
+    known = [_like(cell) for cell in left if _like(cell) in seconds]
+    others = [f"{cell.task} on {cell.dataset}" for cell in left if _like(cell) not in seconds]
+    return Estimate(
+        known=len(known),
+        seconds=sum(median(seconds[like]) for like in known) / (len(spec.devices) * spec.at_a_time),
+        bytes_kept=sum(int(median(kept[like])) for like in known),
+        unknown=Counter(others),
+    )
 
 
 def _bytes_beside(record: Path) -> int:

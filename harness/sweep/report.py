@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .attempt import Attempt
 from .board import told
 from .cells import SweepCell
-from .estimate import estimate
+from .estimate import Estimate, estimate
 from .spec import SweepSpec
 from .state import SweepState
-from .sweep import SweepResult, done_so_far
+from .sweep import SweepResult
+
+_STALE = "measured by other code; --force measures them again"
 
 
-def plan_text(spec: SweepSpec, cells: Sequence[SweepCell], output: Path) -> str:
+def plan_text(
+    spec: SweepSpec, cells: Sequence[SweepCell], done: Mapping[str, Attempt], output: Path
+) -> str:
     """Every cell with its state, and what the unfinished ones will take."""
-    done = done_so_far(output)
-    lines = [f"{'done' if c.key in done else 'to run':>6}  {c.title}" for c in cells]
-    guess = estimate(spec, cells, done, output)
+    lines = [f"{_state(done.get(cell.key)):>6}  {cell.title}" for cell in cells]
     left = sum(cell.key not in done for cell in cells)
     lines.append(f"{len(cells)} cells, {left} to run")
-    if guess.unknown:
-        lines.append(
-            f"time and disk: unknown until one cell of each task, data set and preset has been "
-            f"run here ({guess.unknown} cells without a like)"
-        )
-    elif left and guess.seconds is not None and guess.bytes_kept is not None:
-        size = guess.bytes_kept / 1e6
-        lines.append(f"about {guess.seconds / 60:.1f} minutes, {size:.1f} MB of results")
+    if stale := sum(_state(done.get(cell.key)) == "stale" for cell in cells):
+        lines.append(f"{stale} stale: {_STALE}")
+    if left:
+        lines += _estimate_lines(estimate(spec, cells, done, output), left)
     return "\n".join(lines)
 
 
+def _state(attempt: Attempt | None) -> str:
+    if attempt is None:
+        return "to run"
+    return "stale" if attempt.status == "stale" else "done"
+
+
+def _estimate_lines(guess: Estimate, left: int) -> list[str]:
+    lines = []
+    if guess.known:
+        which = "" if guess.known == left else f" for {guess.known} of them"
+        size = guess.bytes_kept / 1e6
+        lines.append(f"about {guess.seconds / 60:.1f} minutes, {size:.1f} MB of results{which}")
+    if guess.unknown:
+        kinds = ", ".join(f"{count} of {kind}" for kind, count in guess.unknown.items())
+        lines.append(
+            f"time and disk unknown for {guess.unknown.total()} cells ({kinds}): none of their "
+            "task, data set and options has been run here"
+        )
+    return lines
+
+
 def result_text(result: SweepResult, output: Path) -> str:
-    """How many cells are done, and each that is not with its log."""
+    """How many cells are done, which are stale, and each that is not done with its log."""
     state = SweepState(output)
     done = len(result.cells) - len(result.unfinished)
     lines = [f"{done} of {len(result.cells)} cells are done, records below {output}"]
+    if result.stale:
+        lines.append(f"{len(result.stale)} of them are stale, {_STALE}:")
+        lines += [f"- {cell.title}" for cell in result.stale]
     for cell, attempt in result.unfinished:
         lines.append(f"- {told(cell, attempt)} (log: {state.log(cell.key)})")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import UsageError
 from .attempt import Attempt
@@ -33,11 +34,11 @@ class SweepState:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             line = (json.dumps(asdict(attempt)) + "\n").encode()
-            handle = os.open(self._path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o666)
-            try:
-                os.write(handle, line)
-            finally:
-                os.close(handle)
+            with self._path.open("ab+", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                if size and _byte(file, size - 1) != b"\n":  # what a kill cut off stays alone
+                    line = b"\n" + line
+                file.write(line)
         except OSError as error:
             message = f"cannot write {self._path}: {error.strerror or error}"
             raise UsageError(message) from error
@@ -54,3 +55,8 @@ class SweepState:
                 continue
             found[attempt.key] = attempt
         return found
+
+
+def _byte(file: BinaryIO, place: int) -> bytes:
+    file.seek(place)
+    return file.read(1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,32 +22,46 @@ class SweepResult:
 
     @property
     def unfinished(self) -> list[tuple[SweepCell, Attempt]]:
-        """Cells that failed or were refused."""
+        """Cells that failed, were refused or stopped."""
         pairs = zip(self.cells, self.attempts, strict=True)
         return [(cell, attempt) for cell, attempt in pairs if attempt.verdict != "done"]
 
-
-def done_so_far(output: Path) -> dict[str, Attempt]:
-    """Attempts whose record is there, by cell."""
-    found = SweepState(output).latest()
-    return {k: a for k, a in found.items() if a.verdict == "done" and (output / a.record).is_file()}
+    @property
+    def stale(self) -> list[SweepCell]:
+        """Cells whose records other code measured."""
+        pairs = zip(self.cells, self.attempts, strict=True)
+        return [cell for cell, attempt in pairs if attempt.status == "stale"]
 
 
 def work_through(
     cells: Sequence[SweepCell],
     engine: Engine,
     output: Path,
+    done: Mapping[str, Attempt],
     *,
     started: Callable[[SweepCell], None] = lambda _: None,
     ended: Callable[[SweepCell, Attempt], None] = lambda _, __: None,
 ) -> SweepResult:
-    """Run every cell that is not done; may be stopped at any moment and called again."""
+    """Run every cell that is not done; may be stopped at any moment and called again.
+
+    Args:
+        cells: of the sweep.
+        engine: runs them.
+        output: results directory.
+        done: finished attempts by cell (see `recorded`).
+        started: told of a cell that begins.
+        ended: told of a cell that ended, after it was written down.
+
+    Raises:
+        KeyboardInterrupt: as it came; the cells that ran are ended first.
+    """
     state = SweepState(output)
-    known = done_so_far(output)
+    known = dict(done)
     by_key = {cell.key: cell for cell in cells}
     left = [cell for cell in cells if cell.key not in known]
-    for found in engine.run(left, started):
-        state.add(found)
-        known[found.key] = found
-        ended(by_key[found.key], found)
+    with closing(engine.run(left, started)) as ends:
+        for found in ends:
+            state.add(found)
+            known[found.key] = found
+            ended(by_key[found.key], found)
     return SweepResult(cells, [known[cell.key] for cell in cells])

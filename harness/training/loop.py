@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import UsageError
+from ..errors import RunAgain, UsageError
 from ..files import canonical_json, write_json
 from . import parallel
 from .checkpoint import Checkpoint, load_latest, save_patiently
@@ -29,7 +29,7 @@ from .stopping import StopRequest
 _LOG = logging.getLogger(__name__)
 
 
-class Interrupted(UsageError):
+class Interrupted(RunAgain):
     """The run was asked to stop, and stopped after a checkpoint."""
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from medbench.harness.datasets import store as module
 from medbench.harness.datasets.folder import build
 from medbench.harness.datasets.store import ingest
-from medbench.harness.errors import UsageError
+from medbench.harness.errors import RunAgain, UsageError
 from medbench.harness.registry import load_dataset
 
 
@@ -76,7 +76,7 @@ def test_a_flipped_bit_in_the_cache_is_found_and_made_good(image_folder):
     damaged[3, 100, 100, 1] ^= 1
     damaged.flush()
     store.read(0, 3)
-    with pytest.raises(UsageError, match=r"the image cache is damaged: 'ct/3\.png'"):
+    with pytest.raises(RunAgain, match=r"the image cache is damaged: 'ct/3\.png'"):
         store.read(0, 6)
     np.testing.assert_array_equal(ingest(make(image_folder)).read(0, 6), whole)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from medbench.harness import array_cache
 from medbench.harness.datasets.store import ingest
-from medbench.harness.errors import CellFailed, UsageError
+from medbench.harness.errors import CellFailed, RunAgain, UsageError
 from medbench.harness.locations import cache_root
 from medbench.harness.probing.feature_cache import FeatureSource, cached_features
 from medbench.harness.protocol import Encoding, TokenizerInfo
@@ -162,6 +162,21 @@ def test_an_entry_that_another_process_finished_meanwhile_is_the_result(store, m
 
     monkeypatch.setattr(array_cache, "_write_shards", write_while_another_finishes)
     monkeypatch.setattr(array_cache, "exclusive", lambda *_: contextlib.nullcontext())
+    found = cached_features(source(Cells()), store, ["flat"])
+    np.testing.assert_allclose(found["flat"].rows, expected(store), atol=1e-5)
+
+
+def test_a_shard_that_vanishes_asks_for_another_run(store, monkeypatch):
+    write = array_cache._write_shards
+
+    def write_and_lose(entries, wanted):
+        write(entries, wanted)
+        entries[0].shard(64).unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(array_cache, "_write_shards", write_and_lose)
+        with pytest.raises(RunAgain, match=r"shard-00001\.npz vanished"):
+            cached_features(source(Cells()), store, ["flat"])
     found = cached_features(source(Cells()), store, ["flat"])
     np.testing.assert_allclose(found["flat"].rows, expected(store), atol=1e-5)
 

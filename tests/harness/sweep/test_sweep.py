@@ -1,145 +1,167 @@
+"""What a sweep holds for done, what it says, and what it leaves."""
+
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from medbench.__main__ import invoke
-from medbench.harness.errors import ExitCode, UsageError
+from medbench.harness.errors import ExitCode
 from medbench.harness.record_files import load_record, record_files
-from medbench.harness.sweep.attempt import Attempt, attempt
-from medbench.harness.sweep.cells import SweepCell, cells_of
-from medbench.harness.sweep.engines import LocalEngine
+from medbench.harness.runner import execute
+from medbench.harness.sweep.attempt import Attempt
+from medbench.harness.sweep.cells import cells_of
 from medbench.harness.sweep.estimate import estimate
-from medbench.harness.sweep.named import named_specs
-from medbench.harness.sweep.spec import SweepSpec, TaskTerms, read_spec
+from medbench.harness.sweep.recorded import recorded
+from medbench.harness.sweep.report import plan_text, result_text
+from medbench.harness.sweep.spec import SweepSpec, TaskTerms, TokenizerTerms
 from medbench.harness.sweep.state import SweepState
-from medbench.harness.sweep.sweep import done_so_far, work_through
-
-SPEC = SweepSpec(("mean", "down16"), (TaskTerms("recon", ("sample",), limit=1),), at_a_time=2)
+from medbench.harness.sweep.sweep import SweepResult, work_through
 
 
-def _write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
+def named(*names: str) -> tuple[TokenizerTerms, ...]:
+    return tuple(map(TokenizerTerms, names))
 
 
-@pytest.fixture
-def spec_file(tmp_path) -> Path:
-    return _write(
-        tmp_path / "sweep.yaml",
-        "tokenizers: [mean, down16]\n"
-        "tasks: [{name: recon, datasets: [sample], limit: 1}]\n"
-        "at_a_time: 2\n",
-    )
-
-
-def test_a_file_says_what_the_dataclass_says(spec_file):
-    assert read_spec(spec_file) == SPEC
-
-
-def test_a_task_may_be_its_name_alone(tmp_path):
-    path = _write(tmp_path / "s.yaml", "tokenizers: [mean]\ntasks: [recon]\n")
-    assert read_spec(path).tasks == (TaskTerms("recon"),)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("tokenizers: [mean]\n", "lacks tasks"),
-        ("tokenizers: []\ntasks: [recon]\n", "the sweep: tokenizers is empty"),
-        ("tokenizers: [mean]\ntasks: [recon]\nthread: 2\n", "unknown terms: thread"),
-        ("tokenizers: [mean]\ntasks: [{name: recon, seed: 1}]\n", "unknown terms: seed"),
-        ("tokenizers: [mean]\ntasks: [recon]\nthreads: 0\n", "at least 1"),
-        ("tokenizers: [mean]\ntasks: [recon]\nretries: '1'\n", "retries"),
-        ("tokenizers: !!python/object/apply:os.system [x]\n", "not a readable sweep"),
-        ("- a\n", "must hold"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_its_place(tmp_path, text, message):
-    path = _write(tmp_path / "s.yaml", text)
-    with pytest.raises(UsageError, match=message) as caught:
-        read_spec(path)
-    assert str(path) in str(caught.value)
-
-
-def test_the_grid_holds_every_combination_once():
-    spec = replace(SPEC, tokenizers=("mean", "down16", "mean@reference"), seeds=(0, 1, 2))
-    cells = cells_of(spec)
-    # Reconstruction draws nothing, so seeds make no further cells of it.
-    assert [cell.tokenizer for cell in cells] == ["mean@reference", "down16@reference"]
-    assert {cell.seed for cell in cells} == {None}
-    assert len({cell.key for cell in cells}) == 2
-
-
-def test_a_star_stands_for_all_that_have_the_variant_ready():
-    names = {cell.tokenizer for cell in cells_of(replace(SPEC, tokenizers=("*@tiny",)))}
-    assert "meditok@tiny" in names
-    assert all(name.endswith("@tiny") for name in names)
-    with pytest.raises(UsageError, match="no tokenizer has the variant 'large'"):
-        cells_of(replace(SPEC, tokenizers=("*@large",)))
-
-
-def test_unknown_names_are_refused_before_anything_runs():
-    with pytest.raises(UsageError, match="did you mean|Did you mean"):
-        cells_of(replace(SPEC, tokenizers=("meditokk",)))
+TASK = TaskTerms("recon", ("sample",), limit=1)
+SPEC = SweepSpec(named("mean", "down16"), (TASK,), at_a_time=2)
 
 
 class Told:
-    """An engine that gives prepared verdicts and notes what it was asked."""
+    """An engine that measures in this process, or gives prepared verdicts; notes what it did."""
 
-    def __init__(self, verdicts: dict[str, str], output: Path) -> None:
-        self.verdicts, self.output, self.asked = verdicts, output, []
+    def __init__(self, output: Path, verdicts: dict[str, str] | None = None) -> None:
+        self.output, self.verdicts, self.asked = output, verdicts or {}, []
 
-    def run(self, cells, started) -> Iterator[Attempt]:
+    def run(self, cells, started) -> Generator[Attempt]:
         for cell in cells:
             self.asked.append(cell.tokenizer)
             started(cell)
             verdict = self.verdicts.get(cell.tokenizer, "done")
-            record = f"{cell.key}.json"
+            record = ""
             if verdict == "done":
-                (self.output / record).write_text("{}")
+                result = execute(cell.request(self.output), choices=[cell.choice()])
+                record = str(result.cells[0].path.relative_to(self.output))
             yield Attempt(cell.key, verdict, 2.0, 1, "why", record, "ok")
 
 
-def test_what_is_done_is_not_run_again_and_what_failed_is(tmp_path):
-    cells = cells_of(SPEC)
-    first = Told({"down16@reference": "failed"}, tmp_path)
-    assert len(work_through(cells, first, tmp_path).unfinished) == 1
-    second = Told({}, tmp_path)
-    assert not work_through(cells, second, tmp_path).unfinished
-    assert second.asked == ["down16@reference"]
-    (tmp_path / f"{cells[0].key}.json").unlink()  # a lost record is measured again
-    third = Told({}, tmp_path)
-    work_through(cells, third, tmp_path)
-    assert third.asked == ["mean@reference"]
+def asked(cells, output: Path, verdicts: dict[str, str] | None = None) -> list[str]:
+    """Tokenizers of the cells that a sweep runs now."""
+    engine = Told(output, verdicts)
+    work_through(cells, engine, output, recorded(cells, output))
+    return engine.asked
 
 
-def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path):
+BOTH = ["mean@reference", "down16@reference"]
+
+
+def test_what_is_done_is_not_run_again_and_what_failed_or_is_lost_is(tmp_path):
     cells = cells_of(SPEC)
-    work_through(cells, Told({}, tmp_path), tmp_path)
+    assert asked(cells, tmp_path, {BOTH[1]: "failed"}) == BOTH
+    assert asked(cells, tmp_path) == BOTH[1:]
+    next(tmp_path.rglob("mean*/*.json")).unlink()
+    assert asked(cells, tmp_path) == BOTH[:1]
+    assert asked(cells, tmp_path) == []
+
+
+def test_what_is_no_record_is_not_done(tmp_path):
+    cells = cells_of(SPEC)
+    asked(cells, tmp_path)
+    next(tmp_path.rglob("mean*/*.json")).write_text("{}")
+    assert recorded(cells, tmp_path).keys() == {cells[1].key}
+
+
+def test_other_data_or_weights_are_measured_anew(factory, tmp_path, image_folder):
+    factory(
+        "from medbench.harness.tokenizer_registry import load_tokenizer\n"
+        "return load_tokenizer('mean')"
+    )
+    weights = tmp_path / "w.bin"
+    weights.write_bytes(b"a")
+    terms = TokenizerTerms("odd:build", weights=str(weights), label="own")
+    task = TaskTerms("recon", (f"folder:{image_folder}",), limit=1)
+    cells = cells_of(replace(SPEC, tokenizers=(*named("mean"), terms), tasks=(task,)))
+    results = tmp_path / "results"
+    assert len(asked(cells, results)) == 2
+    assert len(recorded(cells, results)) == 2
+    weights.write_bytes(b"b")
+    assert recorded(cells, results).keys() == {cells[0].key}
+    for path in (image_folder / "ct").iterdir():
+        path.write_bytes(next((image_folder / "fundus").iterdir()).read_bytes())
+    assert not recorded(cells, results)
+
+
+def _make_stale(results: Path, name: str) -> Path:
+    path = next(results.rglob(f"{name}*/*.json"))
+    path.write_text(path.read_text().replace('"code_version": "', '"code_version": "0.0.1-'))
+    return path
+
+
+def test_what_other_code_measured_is_shown_and_measured_again_when_forced(
+    spec_file, tmp_path, capsys
+):
+    cells = cells_of(SPEC)
+    asked(cells, tmp_path)
+    path = _make_stale(tmp_path, "mean")
+    done = recorded(cells, tmp_path)
+    assert done[cells[0].key].status == "stale"
+    assert " stale  mean@reference" in plan_text(SPEC, cells, done, tmp_path)
+    said = result_text(SweepResult(cells, [done[cell.key] for cell in cells]), tmp_path)
+    assert "2 of 2 cells are done" in said
+    assert "1 of them are stale" in said
+    assert "- mean@reference" in said
+    command = ["sweep", str(spec_file), "--output", str(tmp_path), "--force"]
+    assert invoke([*command, "--dry-run"]) == 0
+    assert "2 cells, 1 to run" in capsys.readouterr().out
+    assert invoke(command) == 0
+    assert "stale" not in capsys.readouterr().out
+    assert load_record(path).status == "ok"
+    assert not list(tmp_path.rglob("down16*/*.replaced")), "of this code: left as it is"
+
+
+def test_what_is_done_is_known_without_torch(spec_file, tmp_path):
+    asked(cells_of(SPEC), tmp_path)
+    code = (
+        "import sys; from medbench.__main__ import invoke; code = invoke(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules, 'torch was imported'; sys.exit(code)"
+    )
+    words = ["sweep", str(spec_file), "--output", str(tmp_path), "--dry-run"]
+    plan = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert plan.returncode == 0, plan.stderr
+    assert "2 cells, 0 to run" in plan.stdout
+
+
+def test_a_line_that_a_kill_cut_off_is_passed_over_and_swallows_no_other(tmp_path):
+    state = SweepState(tmp_path)
+    for key in "abc":
+        state.add(Attempt(key, "done", 1.0, 1))
     path = tmp_path / ".sweep" / "attempts.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
-    assert len(done_so_far(tmp_path)) == 1
+    assert set(state.latest()) == set("ab")
+    state.add(Attempt("d", "done", 1.0, 1))
+    assert set(state.latest()) == set("abd")
 
 
-def test_time_is_estimated_from_cells_of_the_same_kind(tmp_path):
+def test_time_and_disk_are_estimated_from_cells_of_the_same_kind_as_far_as_known(tmp_path):
     cells = cells_of(SPEC)
     nothing = estimate(SPEC, cells, {}, tmp_path)
-    assert (nothing.seconds, nothing.unknown) == (None, 2)
-    work_through(cells[:1], Told({}, tmp_path), tmp_path)
-    one = estimate(SPEC, cells, done_so_far(tmp_path), tmp_path)
-    assert one.seconds == 2.0 / 2  # two at a time
-    assert one.bytes_kept == 2
-
-
-def test_named_sweeps_are_valid():
-    assert "demo" in named_specs()
-    for path in named_specs().values():
-        assert cells_of(read_spec(path))
+    assert (nothing.known, nothing.unknown) == (0, {"recon on sample": 2})
+    asked(cells[:1], tmp_path)
+    done = recorded(cells, tmp_path)
+    one = estimate(SPEC, cells, done, tmp_path)
+    assert (one.known, one.seconds, one.unknown) == (1, 2.0 / 2, {})  # two at a time
+    assert one.bytes_kept > 1000
+    further = cells_of(replace(SPEC, tasks=(TASK, TaskTerms("probe", limit=3))))
+    said = plan_text(SPEC, further, done, tmp_path)
+    assert "about 0.0 minutes" in said
+    assert "MB of results for 1 of them" in said
+    assert "unknown for 2 cells (2 of probe on medsynth)" in said
 
 
 def test_a_sweep_gives_the_records_of_its_runs(spec_file, tmp_path, capsys):
@@ -156,20 +178,14 @@ def test_a_sweep_gives_the_records_of_its_runs(spec_file, tmp_path, capsys):
     assert "2 cells, 0 to run" in capsys.readouterr().out
 
 
-def test_a_cell_that_cannot_be_met_is_refused_once_with_the_reason(tmp_path):
-    cell = SweepCell("mean@reference", "recon", "folder:nowhere", None, None, ())
-    log = SweepState(tmp_path).log(cell.key)
-    found = attempt(cell, output=tmp_path, log=log, device="cpu", threads=1, retries=3)
-    assert (found.verdict, found.tries) == ("refused", 1)
-    assert "nowhere" in found.reason
-    assert "nowhere" in log.read_text()
-
-
-def test_a_crash_is_tried_again(tmp_path, monkeypatch):
-    (tmp_path / "crash.py").write_text("def build(**_):\n    import os; os._exit(9)\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    spec = replace(SPEC, tokenizers=("crash:build",), retries=1)
-    engine = LocalEngine(spec, tmp_path / "results")
-    (found,) = engine.run(cells_of(spec), lambda _: None)
-    assert (found.verdict, found.tries) == ("failed", 2)
+def test_a_site_of_no_records_is_said_and_not_a_traceback(tmp_path, capfd):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "tokenizers: [mean]\ntasks: [{name: recon, datasets: ['folder:nowhere']}]\n"
+        f"site: {tmp_path / 'site'}\n",
+    )
+    code = invoke(["sweep", str(path), "--output", str(tmp_path / "r")])
+    told = capfd.readouterr()
+    assert code == ExitCode.CELLS_FAILED
+    assert "holds no records" in told.err
+    assert "no whole site" in told.err

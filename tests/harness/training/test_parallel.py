@@ -31,7 +31,7 @@ TOY = {"dropout": 0.0, "contest": True, "contrast": True}
 _PROCESS = """
 import json, runpy, sys
 from pathlib import Path
-from medbench.harness.errors import UsageError
+from medbench.harness.errors import MedbenchError
 from medbench.harness.training import journal, parallel
 from medbench.harness.training.loop import Trainer
 from safetensors.torch import save_file
@@ -50,7 +50,7 @@ for fault in ("terminate", "nan"):
     recipe = toy(**tests["TOY"], fault=fault, at=3 if rank == 1 else -1)
     try:
         Trainer(recipe, tests["SETTINGS"], place / fault, config={}).run()
-    except UsageError as error:
+    except MedbenchError as error:
         ends[fault] = f"{type(error).__name__}: {error}"
 (place / f"ends{rank}.json").write_text(json.dumps(ends))
 """
