@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -43,9 +42,10 @@ from medbench.tasks.classifier import trained_classifier
 from medbench.tasks.classifier_recipe import ClassifierRecipe
 from medbench.tasks.recon.features import original_features
 from medbench.tasks.recon.sanity import bound_scores
+from medbench.tasks.synthesis.generator_facts import load_kept, read_facts
 from medbench.tasks.synthesis.presets import find_preset
 from medbench.tasks.synthesis.tokenizer_key import TokenizerKey
-from medbench.tasks.synthesis.trained import TrainingData, load_kept, trained_generator
+from medbench.tasks.synthesis.trained import TrainingData, trained_generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,9 @@ def _generator(root: Path, data: Path) -> str:
     codes = np.arange(32, dtype=np.uint8).reshape(8, 1, 4) % 16
     found = TrainingData(codes, np.arange(8) % 2, ("a", "b"), "none")
     folder = trained_generator(key, preset, found, device="cpu")
-    facts = json.loads((folder / "generator.json").read_text())
-    return _digest(facts["config"], facts["classes"], _weights(load_kept(folder, device="cpu")))
+    facts = read_facts(folder, {})
+    network = load_kept(folder, facts, key, device="cpu")
+    return _digest(facts.config, facts.classes, _weights(network))
 
 
 def _pool(root: Path, data: Path) -> str:

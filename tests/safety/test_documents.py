@@ -175,7 +175,7 @@ def json_readers():
     from medbench.harness.training.checkpoint import load_latest
     from medbench.harness.weights import read_state_dict
     from medbench.tasks.synthesis.generator.load import load_generator
-    from medbench.tasks.synthesis.trained import read_facts
+    from medbench.tasks.synthesis.generator_facts import read_facts
     from medbench.tasks.vqa.language import load_language
     from medbench.tasks.vqa.saved import load_model
 
@@ -183,7 +183,7 @@ def json_readers():
         "index of shards": (folder_with("model.safetensors.index.json"), read_state_dict),
         "--generator": (
             folder_with("generator.json", weights__safetensors="x"),
-            lambda folder: read_facts(folder),
+            lambda folder: read_facts(folder, {}),
         ),
         "network of a generator": (
             folder_with("c.json"),
