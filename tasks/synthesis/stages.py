@@ -12,6 +12,7 @@ import pandas as pd
 
 from ...harness.errors import UsageError
 from ...harness.files import hash_value
+from ...harness.precision import cache_facts
 from ...harness.shards import run_shards
 from ...harness.task import Cell, Outcome
 from ...harness.vocabulary import FLOOR, REAL
@@ -121,7 +122,8 @@ class Stages:
         tokens = tokens_of(cell, self.key, train.store, label=train.dataset.id)
         kept = np.flatnonzero(numbers >= 0)
         indices = tokens.indices if len(kept) == len(numbers) else tokens.indices[kept]
-        fingerprint = hash_value([train.store.fingerprint, list(names)])
+        precision = cache_facts(cell.identity).values()
+        fingerprint = hash_value([train.store.fingerprint, list(names), *precision])
         data = TrainingData(indices, numbers[kept], names, fingerprint)
         return trained_generator(self.key, self.preset, data, device=cell.device), tokens
 
@@ -143,13 +145,7 @@ class Stages:
             }
 
         shards = list(
-            run_shards(
-                self.cell.work / "reference",
-                len(images),
-                shard,
-                label="the reference",
-                after=self.cell.batch.keep,
-            )
+            run_shards(self.cell.work / "reference", len(images), shard, label="the reference")
         )
         return Real(**{name: np.concatenate([s[name] for s in shards]) for name in shards[0]})
 

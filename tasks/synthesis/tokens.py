@@ -12,6 +12,7 @@ import torch
 from ...harness.array_cache import Wanted, kept_arrays, mostly_equal
 from ...harness.errors import CellFailed, MetricError
 from ...harness.locations import cache_root
+from ...harness.precision import cache_facts
 from .tokenizer_key import TokenizerKey
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def tokens_of(cell: Cell, key: TokenizerKey, store: ImageStore, *, label: str) -
         "tokenizer": key.terms(),
         "device": cell.device.split(":")[0],
         "images": store.fingerprint,
+        **cache_facts(cell.identity),
     }
     wanted = Wanted(
         place=cache_root() / "tokens",

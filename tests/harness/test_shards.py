@@ -60,7 +60,6 @@ def test_the_batch_size_halves_until_it_fits_and_is_kept_for_a_resumed_run(tmp_p
         return size
 
     assert batch.attempt(work) == 8
-    batch.keep()
     assert BatchSize(None, device="cuda", note=tmp_path / "batch.json").size == 8
     assert BatchSize(5, device="cuda", note=tmp_path / "batch.json").size == 5
 
