@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from medbench.__main__ import invoke
+from medbench.harness.array_cache import Kept
 from medbench.harness.errors import UsageError
 from medbench.harness.precision import FULL, Precision, cache_facts, marked
 from medbench.harness.record import Definition
@@ -14,6 +16,18 @@ from medbench.harness.record_files import load_record
 from medbench.harness.request import Request
 from medbench.leaderboard.boards import boards
 from medbench.leaderboard.pairs import not_comparable
+from medbench.tasks.synthesis import tokens
+from medbench.tasks.synthesis.tokenizer_key import TokenizerKey
+from medbench.tasks.vqa import image_tokens
+
+
+class Store:
+    """No images."""
+
+    fingerprint = "f"
+
+    def __len__(self):
+        return 0
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +98,27 @@ def test_an_unknown_precision_is_refused():
     with pytest.raises(UsageError, match="'float16' cannot be asked for"):
         Precision.of_record("float16")
     assert [Precision.of_record(each.stored) for each in Precision] == list(Precision)
+
+
+def test_tokens_and_codes_of_other_precisions_are_other_entries_of_the_cache(monkeypatch):
+    asked = []
+
+    def kept(wanted):
+        asked.append(wanted.facts)
+        empty = Kept(np.empty((0, 1, 1)), 0.0, fresh=False)
+        return {"tokens": empty, "indices": empty}
+
+    info = SimpleNamespace(full_name="a@b", cannot={}, parameters=1)
+    store = Store()
+    key = TokenizerKey("a", "0", None, 1, 16, 4, "raster")
+    for module, call in (
+        (image_tokens, lambda cell: image_tokens.image_tokens(cell, store, side=0)),
+        (tokens, lambda cell: tokens.tokens_of(cell, key, store, label="x")),
+    ):
+        monkeypatch.setattr(module, "kept_arrays", kept)
+        for precision in (FULL, "bfloat16"):
+            identity = SimpleNamespace(weights_sha256="0", config_sha256=None, precision=precision)
+            tokenizer = SimpleNamespace(info=info)
+            call(SimpleNamespace(tokenizer=tokenizer, identity=identity, device="cpu"))
+    assert asked[0] != asked[1]
+    assert asked[2] != asked[3]
