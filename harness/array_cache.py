@@ -10,7 +10,6 @@ behind it changes is found by that.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -26,7 +25,6 @@ import numpy as np
 
 from . import ranks
 from .errors import MedbenchError, RunAgain, UsageError
-from .exclusive import exclusive
 from .files import atomic_writer, hash_value, write_json
 from .locations import cache_root
 from .shards import SHARD_IMAGES, Arrays, read_arrays, tracked, write_arrays
@@ -117,9 +115,7 @@ def kept_arrays(wanted: Wanted) -> dict[str, Kept]:
 def _make(entries: Mapping[str, _Entry], wanted: Wanted) -> None:
     """Make what is missing, in one pass, whose shards are dealt over the ranks."""
     name = hash_value([str(entry.folder.name) for entry in entries.values()])[:32]
-    with contextlib.ExitStack() as stack:
-        if ranks.own() == 0:
-            stack.enter_context(exclusive(f"arrays-{name}", wanted.what))
+    with ranks.alone(f"arrays-{name}", wanted.what):
         # Whoever waited for another process finds its work done.
         due = ranks.first(lambda: [n for n, e in entries.items() if not e.ready_to_go_on()])
         if due:

@@ -25,6 +25,7 @@ KINDS = {
     "features": "features of original images",
     "probe-features": "what tokenizers make of labelled images, for probes",
     "bounds": "scores of the trivial bounds",
+    "batch-sizes": "how many images of a tokenizer fitted into a device's memory at once",
     "image-tokens": "what tokenizers make of images, for a language model",
     "tokens": "codes of images, that generators learn from",
     "generators": "trained generators of codes",

@@ -6,9 +6,9 @@ resumable shards, and its record is written last and atomically.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,10 +19,11 @@ from .dataset_facts import data_warnings, dataset_facts
 from .datasets.contamination import disclose
 from .datasets.store import INGEST_RULE, ImageStore
 from .errors import CellFailed, MedbenchError, NotApplicable
-from .exclusive import exclusive
 from .file_hashes import file_sha256
 from .files import atomic_writer, hash_value, write_bytes, write_json
+from .locations import cache_root
 from .model_card import declared_corpus
+from .precision import FULL, Precision, marked, precision_warnings
 from .record import (
     Definition,
     Environment,
@@ -33,8 +34,8 @@ from .record import (
 )
 from .record_files import load_record, record_path, write_record
 from .request import CellResult, Request
-from .shards import BatchSize
-from .task import Cell, Outcome, Part, Plan, Task
+from .shards import BatchSize, out_of_memory
+from .task import Cell, Outcome, Part, Plan, Task, not_applicable
 from .task_options import takes_options, task_options
 from .tokenizer_registry import TokenizerChoice, build_tokenizer, weights_path
 from .weights_lock import original_sha256
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RESOLUTION = 256
-PRECISION = "float32"
 
 
 class CellJob:
@@ -66,9 +66,7 @@ class CellJob:
         chosen = task_options(task, request.options)
         # By hash where they are files, which `chosen` may move and the identity must not.
         self.options = dict(task.check_options(chosen)) if takes_options(task) else {}
-        groups: dict[str, int] = {}
-        for row in store.rows:
-            groups[row.group] = groups.get(row.group, 0) + 1
+        groups = dict(Counter(row.group for row in store.rows))
         self.plan = Plan(
             dataset_id=dataset.id,
             split=dataset.split,
@@ -80,7 +78,8 @@ class CellJob:
             options=chosen,
             parts={name: part.dataset.id for name, part in self.parts.items()},
         )
-        self.definitions = dict(task.definitions(self.plan))
+        self.precision = Precision(request.precision).stored
+        self.definitions = marked(task.definitions(self.plan), self.precision)
         self.identity = self._identity()
         self.path = record_path(
             request.output,
@@ -101,7 +100,7 @@ class CellJob:
             data_fingerprint=self.store.fingerprint,
             definitions_sha256=hash_value(hashes),
             limit=self.request.limit,
-            precision=PRECISION,
+            precision=self.precision,
             seed=self.request.seed if self.task.seeded else None,
             options=self.options,
             parts={name: part.store.fingerprint for name, part in self.parts.items()},
@@ -122,7 +121,8 @@ class CellJob:
             return CellResult(
                 self.choice.full_name, self.task.name, record=known, path=self.path, cached=True
             )
-        with self._alone():
+        name = hash_value(str(self.path.absolute()))[:32]
+        with ranks.alone(f"cell-{name}", f"the record of {self.choice.full_name}"):
             known = ranks.first(self._known)  # of another process, for which this one waited
             record = known or ranks.together(self._measure)
             if known is None and ranks.own() == 0:
@@ -134,13 +134,6 @@ class CellJob:
             path=self.path,
             cached=known is not None,
         )
-
-    def _alone(self) -> contextlib.AbstractContextManager[object]:
-        """One process at a time measures a cell; ranks of one run do it together."""
-        if ranks.count() > 1:
-            return contextlib.nullcontext()
-        name = hash_value(str(self.path.absolute()))[:32]
-        return exclusive(f"cell-{name}", f"the record of {self.choice.full_name}")
 
     def _keep(self, record: Record) -> None:
         """The record last of all; then what measuring it left, here or in a killed run, goes."""
@@ -175,13 +168,19 @@ class CellJob:
         from .device import choose_device, repeatable_arithmetic
 
         device = choose_device(self.request.device)
-        if self.request.force:
-            ranks.together(lambda: ranks.own() or shutil.rmtree(self.work, ignore_errors=True))
-        # Written first: a place that cannot be written is found before hours of work.
-        write_json(self.work / "cell.json", self.identity.model_dump())
+        ranks.first(self._begin)
         tokenizer = build_tokenizer(self.choice, device=device)
         info = replace(tokenizer.info, name=self.choice.entry.name, variant=self.choice.variant)
-        batch = BatchSize(self.request.batch_size, device=device, note=self.work / "batch.json")
+        if self.precision != FULL:
+            from .autocast import in_bfloat16
+
+            tokenizer = in_bfloat16(tokenizer, device)
+        batch = BatchSize(
+            self.request.batch_size,
+            device=device,
+            note=self.work / "batch.json",
+            fitted=self._fitted(device),
+        )
         cell = Cell(
             plan=self.plan,
             tokenizer=tokenizer,
@@ -202,18 +201,37 @@ class CellJob:
             try:
                 outcome = self.task.run(cell)
             except NotApplicable as error:
-                outcome = _not_applicable(str(error))
+                outcome = not_applicable(str(error))
             except MedbenchError:
                 raise
             except Exception as error:
-                # Not of the user's making: the traceback is what a bug report needs.
-                logger.exception("%s", self.choice.full_name)
-                message = (
-                    f"{self.choice.full_name} failed on {self.task.name}/{self.dataset.id}: "
-                    f"{type(error).__name__}: {error}"
-                )
-                raise CellFailed(message) from error
+                raise self._failure(error, device) from error
         return self._record(outcome, info, device, batch.size)
+
+    def _failure(self, error: Exception, device: str) -> CellFailed:
+        """What went wrong, where no kind of error of medbench's says it."""
+        where = f"{self.choice.full_name} failed on {self.task.name}/{self.dataset.id}"
+        if out_of_memory(error):
+            why = "has too little memory for what measures the images, in batches of a fixed size"
+            advice = "End other work there, or use another --device; finished shards are kept."
+            return CellFailed(f"{where}: {device} {why} ({error}). {advice}")
+        # Not of the user's making: the traceback is what a bug report needs.
+        logger.error("%s", self.choice.full_name, exc_info=error)
+        return CellFailed(f"{where}: {type(error).__name__}: {error}")
+
+    def _begin(self) -> None:
+        """The folder of shards: a place that cannot be written is found before hours of work."""
+        if self.request.force:
+            shutil.rmtree(self.work, ignore_errors=True)
+        write_json(self.work / "cell.json", self.identity.model_dump())
+
+    def _fitted(self, device: str) -> Path:
+        """Where the batch size is kept that fits this tokenizer on this kind of device."""
+        from .provenance import device_name
+
+        which = self.identity.weights_sha256 or self.choice.full_name
+        key = hash_value([which, self.identity.config_sha256, device_name(device), self.precision])
+        return cache_root() / "batch-sizes" / f"{key[:32]}.json"
 
     def _record(
         self, outcome: Outcome, info: TokenizerInfo, device: str, batch_size: int
@@ -223,7 +241,7 @@ class CellJob:
         facts = asdict(info)
         facts["modalities"] = list(info.modalities)
         facts["weights_sha256"] = self.identity.weights_sha256
-        table, digest = self._write_rows(outcome)
+        table, digest = ranks.first(lambda: self._write_rows(outcome))
         seconds = outcome.encode_seconds + outcome.decode_seconds
         rate = len(self.store) / seconds if seconds > 0 else None
         status, reason = outcome.status, outcome.status_reason
@@ -243,7 +261,11 @@ class CellJob:
             metrics=outcome.metrics,
             status=status,
             status_reason=reason,
-            warnings=[*data_warnings(self.dataset.card), *outcome.warnings],
+            warnings=[
+                *data_warnings(self.dataset.card),
+                *precision_warnings(self.precision),
+                *outcome.warnings,
+            ],
             clamped_fraction=outcome.clamped_fraction,
             timing=Timing(
                 encode_seconds=outcome.encode_seconds,
@@ -253,7 +275,9 @@ class CellJob:
                 batch_size=batch_size,
             ),
             environment=Environment(
-                **environment(device=device, precision=PRECISION, code_version=self.code_version)
+                **environment(
+                    device=device, precision=self.precision, code_version=self.code_version
+                )
             ),
             command=self.request.command,
             created=utc_now(),
@@ -275,11 +299,3 @@ class CellJob:
 def _used(outcome: Outcome, definitions: Mapping[str, Definition]) -> dict[str, Definition]:
     used = {metric.definition for metric in outcome.metrics}
     return {d.id: d for d in definitions.values() if d.id in used}
-
-
-def _not_applicable(reason: str) -> Outcome:
-    import pandas as pd
-
-    return Outcome(
-        metrics=[], per_image=pd.DataFrame(), status="not-applicable", status_reason=reason
-    )

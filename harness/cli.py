@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import ExitCode, UsageError, ValidationFailed
+from .precision import Precision
 
 if TYPE_CHECKING:
     from .dry_run import PlannedCell
@@ -78,6 +79,10 @@ def run(
             "--batch-size", help="Images per forward pass; auto halves itself when memory runs out."
         ),
     ] = "auto",
+    precision: Annotated[
+        Precision,
+        typer.Option("--precision", help="Of the tokenizer; bf16 is never ranked beside fp32."),
+    ] = Precision.FP32,
     weights: Weights = None,
     config: Config = None,
     label: Annotated[
@@ -158,6 +163,7 @@ def run(
         seed=seed,
         device=None if device == "auto" else device,
         batch_size=_batch_size(batch_size),
+        precision=precision,
         weights=weights,
         config=parse_config(config),
         label=label,

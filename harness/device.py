@@ -14,16 +14,15 @@ from .errors import MissingPrerequisite, UsageError
 def choose_device(requested: str | None) -> str:
     """The requested device, or the best one here (CUDA, then CPU).
 
+    Under `torchrun`, `cuda` and the best one are each process's own GPU of its machine, as far as
+    there are enough of them.
+
     Raises:
-        UsageError: not a device name.
+        UsageError: not a device name, or one GPU for several processes.
         MissingPrerequisite: it is not on this machine.
     """
     if requested is None or requested == "auto":
-        if not torch.cuda.is_available():
-            return "cpu"
-        # Under torchrun each process of a machine takes a GPU of its own.
-        number = os.environ.get("LOCAL_RANK")
-        return "cuda" if number is None else f"cuda:{int(number) % torch.cuda.device_count()}"
+        return _own_gpu() if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(requested)
     except RuntimeError as error:
@@ -40,7 +39,23 @@ def choose_device(requested: str | None) -> str:
     if not present[device.type]:
         message = f"--device {requested}: this machine has none. Use --device cpu."
         raise MissingPrerequisite(message)
+    if device.type != "cuda":
+        return str(device)
+    if device.index is None:
+        return _own_gpu()
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if processes > 1:
+        message = (
+            f"--device {requested} would put all {processes} processes of this machine on one GPU. "
+            "Use --device cuda: each process then takes its own."
+        )
+        raise UsageError(message)
     return str(device)
+
+
+def _own_gpu() -> str:
+    number = os.environ.get("LOCAL_RANK")
+    return "cuda" if number is None else f"cuda:{int(number) % torch.cuda.device_count()}"
 
 
 _REPEATABLE = (

@@ -64,6 +64,15 @@ def _git(folder: Path, *arguments: str) -> str:
     return result.stdout.strip()
 
 
+def device_name(device: str) -> str | None:
+    """What kind of processor a device is; None where the system does not say."""
+    import torch
+
+    if device.startswith("cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name(torch.device(device))
+    return platform.processor() or platform.machine() or None
+
+
 def environment(*, device: str, precision: str, code_version: str) -> dict[str, Any]:
     """The fields of a record's `Environment`."""
     import torch
@@ -78,9 +87,6 @@ def environment(*, device: str, precision: str, code_version: str) -> dict[str, 
         notes += [note] if note else []
     else:
         notes.append("git commit unknown: medbench is installed, not run from a checkout")
-    name = platform.processor() or platform.machine()
-    if device.startswith("cuda") and torch.cuda.is_available():
-        name = torch.cuda.get_device_name(torch.device(device))
     return {
         "medbench": package_version(),
         "code_version": code_version,
@@ -90,7 +96,7 @@ def environment(*, device: str, precision: str, code_version: str) -> dict[str, 
         "torch": torch.__version__,
         "packages": package_versions(),
         "device": device,
-        "device_name": name or None,
+        "device_name": device_name(device),
         "precision": precision,
         "threads": torch.get_num_threads(),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",

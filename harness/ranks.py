@@ -2,16 +2,21 @@
 
 Shards of images are dealt out by rank and lie on disk, so every rank can read all of them; what
 follows from them is computed by each rank for itself, equally, and only the first one writes. The
-ranks meet where they need each other's shards, and an error of one is an error of all.
+ranks meet where they need each other's shards, and an error of one is an error of all. A rank that
+is lost ends the run of all.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from .errors import CellFailed
+from .exclusive import exclusive
 from .progress import track
 
 P = TypeVar("P")
@@ -19,14 +24,32 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _KNOWN = "_known_to_all_ranks"
+_LOST = (
+    "another process of this run is lost (killed, or its machine is gone), or the run was stopped. "
+    "Finished shards are kept: the same command goes on from them."
+)
+
+
+class RankLost(CellFailed):
+    """A rank is gone, and with it the group: no further cell can be measured."""
 
 
 def join() -> None:
-    """Join the ranks that `torchrun` started; without it, nothing is loaded."""
+    """Join the ranks that `torchrun` started; without it, nothing is loaded.
+
+    `torchrun` ends the others by SIGTERM as soon as it misses one, mostly before they meet: they
+    then say what happened, and exit with `RankLost`'s code.
+    """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         from .training import parallel
 
         parallel.join()
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(*_: object) -> NoReturn:
+    print(f"{RankLost.__name__}: {_LOST}", file=sys.stderr, flush=True)  # noqa: T201
+    raise SystemExit(int(RankLost.exit_code))
 
 
 def count() -> int:
@@ -52,13 +75,15 @@ def together(work: Callable[[], T]) -> T:
 
     Raises:
         Exception: what this rank's own part raised, else what the first failing rank's did.
-        CellFailed: a rank is lost.
+        RankLost: a rank is lost.
     """
     if count() == 1:
         return work()
     result, error = None, None
     try:
         result = work()
+    except RankLost:  # nobody is left to tell
+        raise
     except Exception as own_error:
         if getattr(own_error, _KNOWN, False):  # the ranks met inside `work`, and all know of it
             raise
@@ -76,13 +101,30 @@ def first(work: Callable[[], T]) -> T:
 
     Raises:
         Exception: what `work` raised.
-        CellFailed: a rank is lost.
+        RankLost: a rank is lost.
     """
     if count() == 1:
         return work()
     found: list[T] = []
     together(lambda: found.append(work()) if own() == 0 else None)
     return _exchange(found)[0][0]
+
+
+@contextlib.contextmanager
+def alone(name: str, what: str) -> Iterator[None]:
+    """`exclusive` for all ranks together: the first one holds the lock, the others wait with it.
+
+    Args:
+        name: of the lock.
+        what: is being made, for whoever waits.
+
+    Raises:
+        UsageError: the lock's place cannot be written.
+        RankLost: a rank is lost.
+    """
+    with contextlib.ExitStack() as stack:
+        first(lambda: stack.enter_context(exclusive(name, what)))
+        yield
 
 
 def dealt(items: Sequence[S], work: Callable[[S], T], *, label: str) -> list[T]:
@@ -95,7 +137,7 @@ def dealt(items: Sequence[S], work: Callable[[S], T], *, label: str) -> list[T]:
 
     Raises:
         Exception: what `work` raised, on this rank or on the first failing one.
-        CellFailed: a rank is lost.
+        RankLost: a rank is lost.
     """
     mine = items[own() :: count()]
     found: list[T] = []
@@ -113,9 +155,5 @@ def _exchange(own_part: P) -> list[P]:
     try:
         dist.all_gather_object(found, own_part)
     except RuntimeError as lost:
-        message = (
-            "another process of this run is lost (killed, or its machine is gone). Finished shards "
-            "are kept: the same command goes on from them."
-        )
-        raise CellFailed(message) from lost
+        raise RankLost(_LOST) from lost
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ExitCode, MedbenchError, UsageError
+from .precision import Precision
 from .record import Record
 
 _SEEDS = 1 << 32
@@ -30,6 +31,8 @@ class Request:
     """None: the best one here."""
     batch_size: int | None = None
     """None: found automatically."""
+    precision: str = Precision.FP32
+    """Of the tokenizer's own arithmetic: `fp32` or `bf16`."""
     weights: Path | None = None
     config: Mapping[str, Any] | None = None
     label: str | None = None
@@ -45,7 +48,8 @@ class Request:
         """Refuse what no cell could carry out.
 
         Raises:
-            UsageError: a count or a seed out of range, or own weights for several tokenizers.
+            UsageError: a count or a seed out of range, an unknown precision, or own weights for
+                several tokenizers.
         """
         for option, count in (("--limit", self.limit), ("--batch-size", self.batch_size)):
             if count is not None and count < 1:
@@ -53,6 +57,9 @@ class Request:
                 raise UsageError(message)
         if not 0 <= self.seed < _SEEDS:
             message = f"--seed is {self.seed}; it must be in 0 to {_SEEDS - 1}"
+            raise UsageError(message)
+        if self.precision not in list(Precision):
+            message = f"--precision {self.precision!r}: known are {', '.join(Precision)}"
             raise UsageError(message)
         own = self.weights is not None or self.config is not None or self.label is not None
         if own and len(self.tokenizers) != 1:

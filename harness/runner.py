@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import ranks
 from .cell import RESOLUTION, CellJob
 from .datasets.dataset import Dataset
 from .datasets.parts import part_of
@@ -47,6 +48,7 @@ def execute(request: Request, *, choices: Sequence[TokenizerChoice] | None = Non
 
     Raises:
         UsageError: the request itself is wrong (unknown names, counts below one).
+        RankLost: another process of the same run is gone.
     """
     tasks = [load_task(name) for name in _distinct(request.tasks)]
     choices = choices or [
@@ -91,6 +93,8 @@ def _attempt(
 ) -> CellResult:
     try:
         return CellJob(request, task, whole.dataset, whole.store, choice, parts).result()
+    except ranks.RankLost:
+        raise  # the next cell, too, would need the rank that is gone
     except MedbenchError as error:
         logger.debug("cell failed", exc_info=True)
         return CellResult(choice.full_name, task.name, error=error)

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from . import ranks
-from .errors import CellFailed
+from .errors import CellFailed, UsageError
 from .files import write_bytes, write_json
 from .progress import track
 from .sealed import checked, unchecked
@@ -33,22 +33,30 @@ Arrays = dict[str, np.ndarray]
 class BatchSize:
     """The number of images per forward pass; halves itself when memory does not suffice.
 
-    The size is kept in `note` together with the first shard and reused by a resumed run, so
-    that interrupting a run does not change its arithmetic.
+    The size is kept in `note` as soon as it has fitted, and reused by a resumed run, so that
+    interrupting a run does not change its arithmetic. One that had to be halved is kept in
+    `fitted`, too, with which later runs of the same tokenizer on the same kind of device begin.
     """
 
-    def __init__(self, requested: int | None, *, device: str, note: Path | None = None) -> None:
+    def __init__(
+        self,
+        requested: int | None,
+        *,
+        device: str,
+        note: Path | None = None,
+        fitted: Path | None = None,
+    ) -> None:
         automatic = 64 if device.startswith("cuda") else 8
-        self.size = requested or automatic
-        self._note = note
-        if note is not None and requested is None:
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                self.size = max(1, int(unchecked(json.loads(note.read_text()))["batch_size"]))
-
-    def keep(self) -> None:
-        """Write the size down for a resumed run."""
-        if self._note is not None:
-            write_json(self._note, checked({"batch_size": self.size}))
+        self._note, self._fitted = note, fitted
+        self._kept = self._halved = False
+        own = requested or _read_size(note)
+        self.size = own or min(automatic, _read_size(fitted) or automatic)
+        if own is None and self.size < automatic:
+            logger.info(
+                "batch size %d, which fitted before; --batch-size, or removing %s, tries another",
+                self.size,
+                fitted,
+            )
 
     def attempt(self, work: Callable[[int], T]) -> T:
         """Call `work(batch size)`, halving the size after each out-of-memory error.
@@ -58,19 +66,44 @@ class BatchSize:
         """
         while True:
             try:
-                return work(self.size)
+                found = work(self.size)
             except Exception as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 if self.size == 1:
                     message = "not even one image fits into memory. Use another --device."
                     raise CellFailed(message) from error
                 logger.warning("out of memory at batch size %d; halving it", self.size)
+            else:
+                self._keep()
+                return found
             self.size //= 2
+            self._kept, self._halved = False, True
             _free_memory()
 
+    def _keep(self) -> None:
+        """Write the size down, once, for all ranks."""
+        if self._kept or ranks.own() != 0:
+            return
+        self._kept = True
+        size = checked({"batch_size": self.size})
+        if self._note is not None:
+            write_json(self._note, size)
+        if self._fitted is not None and self._halved:
+            with contextlib.suppress(UsageError):  # a help for later runs, no reason to fail
+                write_json(self._fitted, size)
 
-def _out_of_memory(error: Exception) -> bool:
+
+def _read_size(path: Path | None) -> int | None:
+    """What `BatchSize` wrote there; None where it is absent or damaged."""
+    if path is not None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return max(1, int(unchecked(json.loads(path.read_text()))["batch_size"]))
+    return None
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory, of the device or of the system, did not suffice."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
@@ -93,7 +126,6 @@ def run_shards(
     compute: Callable[[int, int], Arrays],
     *,
     label: str,
-    after: Callable[[], None] | None = None,
 ) -> Iterator[Arrays]:
     """Yield the arrays of each shard of `count` images, computing those that are not on disk.
 
@@ -104,7 +136,6 @@ def run_shards(
         count: images in all.
         compute: (start, stop) -> arrays of that range.
         label: what the progress line says.
-        after: called after each newly written shard.
     """
 
     def shard(start: int) -> Arrays:
@@ -113,8 +144,6 @@ def run_shards(
         if arrays is None:
             arrays = compute(start, min(start + SHARD_IMAGES, count))
             write_arrays(path, arrays)
-            if after is not None:
-                after()
         return arrays
 
     starts = range(0, count, SHARD_IMAGES)

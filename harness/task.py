@@ -90,6 +90,15 @@ class Outcome:
     gallery: list[GalleryImage] = field(default_factory=list)
 
 
+def not_applicable(reason: str) -> Outcome:
+    """What a system leaves that cannot take part in a cell by its nature."""
+    import pandas as pd
+
+    return Outcome(
+        metrics=[], per_image=pd.DataFrame(), status="not-applicable", status_reason=reason
+    )
+
+
 class Task(Protocol):
     """A protocol that turns (tokenizer, dataset) into scores."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..harness.errors import MedbenchError
+from ..harness.precision import Precision
 from ..harness.record import Metric, Record
 from ..harness.record_files import Stored
 from ..harness.request import Request
@@ -55,6 +56,7 @@ def remeasure(stored: Stored, *, data_root: Path | None, tokenizer: str | None) 
                 limit=record.identity.limit,
                 output=Path(folder),
                 seed=record.identity.seed or 0,
+                precision=Precision.of_record(record.identity.precision),
                 data_root=data_root,
                 options=_options(record),
                 command="medbench recheck",

@@ -98,6 +98,8 @@ def test_a_lost_process_ends_the_run_clearly_and_the_same_command_goes_on(images
         ).stdout.split()
         os.kill(int(children[-1]), signal.SIGKILL)
         assert launcher.wait(120) != 0
+    assert "another process of this run is lost" in log.read_text()
+    assert "the same command goes on" in log.read_text()
     assert not list((tmp_path / "out").glob("recon/*/*/*.json"))
     done = subprocess.run(
         _command(2, images, tmp_path / "out"), env=_environment(), capture_output=True, text=True

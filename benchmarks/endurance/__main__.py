@@ -26,6 +26,7 @@ import flips
 import full_disk
 import killed
 import memory
+import several_ranks
 import together
 from fault import Fault, Outcome, Place
 from images import make_data
@@ -34,7 +35,7 @@ from judge import Finished, differences, facts_of
 from places import CannotMount
 from tabulate import tabulate
 
-MODULES = (killed, full_disk, clock, together, bad_places, memory, flips)
+MODULES = (killed, several_ranks, full_disk, clock, together, bad_places, memory, flips)
 FAULTS = {fault.name: fault for module in MODULES for fault in module.FAULTS}
 _SHIM = "endurance-shim.so"
 _BEGIN, _END = "<!-- endurance:begin -->", "<!-- endurance:end -->"

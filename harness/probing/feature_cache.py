@@ -12,6 +12,7 @@ import torch
 from ..array_cache import Kept, Wanted, kept_arrays, nearly_equal
 from ..errors import CellFailed
 from ..locations import cache_root
+from ..reading import ReadAhead, to_tensor
 from .features import FeatureKind, features_by_kind
 
 if TYPE_CHECKING:
@@ -47,11 +48,12 @@ def cached_features(
         UsageError: the cache cannot be written, with how much space is needed.
     """
     info = source.tokenizer.info
+    read = ReadAhead(store, source.device)
 
     def compute(start: int, stop: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         wanted: list[FeatureKind] = [kind for kind in kinds if kind in set(names)]
         found: dict[str, np.ndarray] = {}
-        for kind, rows in features_of_images(source, store.read(start, stop), wanted).items():
+        for kind, rows in features_of_images(source, read(start, stop), wanted).items():
             _require_finite(rows, f"{info.full_name}: {kind!r}", store, start)
             found[kind] = rows
         return found
@@ -79,12 +81,11 @@ def features_of_images(
     source: FeatureSource, images: np.ndarray, kinds: Sequence[FeatureKind]
 ) -> dict[FeatureKind, np.ndarray]:
     """Several kinds of features, float32 (n, d) by kind, of uint8 (n, H, H, 3)."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
     def work(size: int) -> dict[FeatureKind, np.ndarray]:
         parts: dict[FeatureKind, list[np.ndarray]] = {kind: [] for kind in kinds}
-        for batch in tensor.split(size):
-            given = batch.to(source.device).float().div_(255.0)
+        for start in range(0, len(images), size):
+            given = to_tensor(images[start : start + size], source.device)
             for kind, rows in features_by_kind(source.tokenizer, given, kinds).items():
                 parts[kind].append(rows.cpu().numpy())
         return {kind: np.concatenate(rows).astype(np.float32) for kind, rows in parts.items()}

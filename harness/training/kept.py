@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..exclusive import exclusive
+from .. import ranks
 from ..sealed import is_whole
 from . import parallel
 from .checkpoint import DamagedCheckpoint
@@ -40,8 +39,9 @@ def train_once(
         Interrupted: SIGTERM came; the next run goes on from the checkpoint.
         NonFiniteLoss: the training broke down.
     """
-    with alone(f"{path.parent.parent.name}-{path.parent.name}", what):
-        if is_whole(path):
+    with ranks.alone(f"{path.parent.parent.name}-{path.parent.name}", what):
+        # Asked by one rank for all: who finds it whole would not train, and the others wait for it.
+        if ranks.first(lambda: is_whole(path)):
             return
         trainer = build()
         try:
@@ -53,13 +53,3 @@ def train_once(
             write(path, weights)
             shutil.rmtree(trainer.checkpoints, ignore_errors=True)
         parallel.wait_for_all()
-
-
-def alone(name: str, what: str) -> contextlib.AbstractContextManager[object]:
-    """One training at a time: others wait, but the ranks of one run train together.
-
-    Args:
-        name: of the lock.
-        what: is trained, for whoever waits.
-    """
-    return contextlib.nullcontext() if parallel.world_size() > 1 else exclusive(name, what)

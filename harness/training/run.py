@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from .. import ranks
 from ..documents import load_json
 from ..errors import UsageError
 from ..files import canonical_json, hash_value, write_json
@@ -17,7 +18,6 @@ from ..sealed import is_damaged
 from . import parallel
 from .checkpoint import export_weights
 from .config_terms import read_fields
-from .kept import alone
 from .loop import Trainer
 from .presets import recipe_module
 from .run_plan import Stage
@@ -58,7 +58,7 @@ def train(
         _check(stage, {earlier.name for earlier in stages[:place]})
     parallel.join(device)
     name = f"train-{hash_value(str(output.absolute()))[:32]}"
-    with alone(name, f"the run in {output}"):
+    with ranks.alone(name, f"the run in {output}"):
         if not resume:
             _require_none(output, stages)
         for stage in stages:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...harness.errors import MedbenchError
+from ...harness.precision import FULL
 from ...harness.record import Metric, Record
 from ...harness.record_files import read_results
 from ...harness.tables import Column
@@ -90,8 +91,12 @@ def reproduced(cells: Sequence[PlannedCell], results: Path) -> list[Reproduced]:
 
 def beside(cells: Sequence[PlannedCell], records: Iterable[Record]) -> list[Reproduced]:
     """Our values for a paper's cells, from these records alone; means from their cells."""
-    # Only whole data sets stand beside a paper's values.
-    known = {(r.task, r.dataset.id, r.full_name): r for r in records if r.identity.limit is None}
+    # Only whole data sets stand beside a paper's values, and only float32.
+    known = {
+        (r.task, r.dataset.id, r.full_name): r
+        for r in records
+        if r.identity.limit is None and r.identity.precision == FULL
+    }
     single = [_single(cell, known) for cell in cells if not cell.is_mean]
     by_row: dict[tuple[str, str, str], list[Reproduced]] = {}
     for each in single:

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...harness import ranks
 from ...harness.errors import MissingPrerequisite
-from ...harness.files import atomic_writer, hash_value
+from ...harness.files import hash_value
 from ...harness.locations import cache_root
 from ...harness.metrics.extractors import inception_definition, inception_file, random_definition
 from ...harness.metrics.extractors.named import NamedExtractor
+from ...harness.sealed import is_whole, sealed_writer
 from ...harness.shards import run_shards
 from .options import Asked
 
@@ -135,23 +137,33 @@ def original_features(store: ImageStore, extractor: Extractor, *, device: str) -
         [_CACHE_VERSION, dict(extractor.definition), store.fingerprint, device.split(":")[0]]
     )
     folder = cache_root() / "features" / key[:32]
+    path = folder / "features.npy"
+    if ranks.first(lambda: is_whole(path)):
+        return np.load(path, mmap_mode="r")
     shards = run_shards(
         folder,
         len(store),
         lambda start, stop: {"features": extract(extractor, store.read(start, stop))},
         label="features of the originals",
     )
-    return mapped((shard["features"] for shard in shards), folder / "features.npy", len(store))
+    return mapped((shard["features"] for shard in shards), path, len(store))
 
 
 def mapped(parts: Iterable[np.ndarray], path: Path, count: int) -> np.ndarray:
-    """Join the shards of `count` rows in a file, and map it: memory does not grow with them."""
+    """Join the shards of `count` rows in a sealed file, and map it: memory does not grow with them.
+
+    Of several ranks the first one writes; all take the first shard, as shards are made together.
+    """
     ahead = iter(parts)
-    first = next(ahead)
-    header = {"descr": first.dtype.str, "fortran_order": False, "shape": (count, first.shape[1])}
-    # Written, not mapped for writing: a full disk is then an error and no crash.
-    with atomic_writer(path) as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for part in chain([first], ahead):
-            file.write(np.ascontiguousarray(part).data)
+    head = next(ahead)
+
+    def join() -> None:
+        header = {"descr": head.dtype.str, "fortran_order": False, "shape": (count, head.shape[1])}
+        # Written, not mapped for writing: a full disk is then an error and no crash.
+        with sealed_writer(path) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in chain([head], ahead):
+                file.write(np.ascontiguousarray(part).data)
+
+    ranks.first(join)
     return np.load(path, mmap_mode="r")

@@ -14,6 +14,7 @@ from ...harness.metrics.channels import channel_disagreement
 from ...harness.metrics.lesions import lesion_scores
 from ...harness.metrics.ms_ssim import ms_ssim, structural_similarities
 from ...harness.metrics.psnr import psnr
+from ...harness.reading import ReadAhead, to_tensor
 from .features import extract
 
 if TYPE_CHECKING:
@@ -49,12 +50,6 @@ class Reconstruction:
     bits: np.ndarray | None
     encode_seconds: float
     decode_seconds: float
-
-
-def to_tensor(images: np.ndarray, device: str) -> torch.Tensor:
-    """uint8 (n, H, H, 3) -> float32 (n, 3, H, H) in [0, 1]."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    return tensor.to(device).float().div_(255.0)
 
 
 def to_bytes(images: torch.Tensor) -> np.ndarray:
@@ -104,7 +99,7 @@ def reconstruct(
 
 def _now(device: str) -> float:
     if device.startswith("cuda"):
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
@@ -136,14 +131,16 @@ def scores(reference: np.ndarray, candidate: np.ndarray) -> dict[str, np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What a cell's images are measured with, built once.
+    """What a cell's images are read and measured with, built once.
 
     Attributes:
+        read: (start, stop) -> originals.
         extractors: of the feature spaces, in their order.
         lpips: by metric name.
         classifier: of the data set, where retention was asked for.
     """
 
+    read: ReadAhead
     extractors: Sequence[Extractor]
     lpips: Mapping[str, Lpips]
     classifier: Classifier | None = None
@@ -151,7 +148,7 @@ class Instruments:
 
 def measure_shard(cell: Cell, tools: Instruments, start: int, stop: int) -> Arrays:
     """The arrays of images start..stop: scores, clamped share, features, codes, bits, seconds."""
-    images = cell.store.read(start, stop)
+    images = tools.read(start, stop)
     result = _attempt(cell.batch, cell.tokenizer, images, cell.device)
     begun = time.perf_counter()
     back = result.images

@@ -86,7 +86,6 @@ class ReconTask:
                 len(cell.store),
                 lambda start, stop: measure_shard(cell, tools, start, stop),
                 label=f"{cell.tokenizer.info.full_name} on {cell.plan.dataset_id}",
-                after=cell.batch.keep,
             )
 
         collected = _Collected(cell, shards)
@@ -126,6 +125,7 @@ class ReconTask:
 
 
 def _instruments(cell: Cell, asked: Asked, measured_in: list[Space]) -> Instruments:
+    from ...harness.reading import ReadAhead
     from .measure import Instruments
 
     lpips = {}
@@ -141,7 +141,7 @@ def _instruments(cell: Cell, asked: Asked, measured_in: list[Space]) -> Instrume
 
         classifier = retention_classifier(cell.parts[_TRAIN].store, device=cell.device)
     extractors = [build_extractor(space, device=cell.device) for space in measured_in]
-    return Instruments(extractors, lpips, classifier)
+    return Instruments(ReadAhead(cell.store, cell.device), extractors, lpips, classifier)
 
 
 def _add_absent_lpips(aggregate: Aggregator, asked: Asked, tools: Instruments) -> None:

@@ -126,13 +126,7 @@ class Stages:
             }
 
         shards = list(
-            run_shards(
-                self.cell.work / "reference",
-                len(images),
-                shard,
-                label="the reference",
-                after=self.cell.batch.keep,
-            )
+            run_shards(self.cell.work / "reference", len(images), shard, label="the reference")
         )
         return Real(**{name: np.concatenate([s[name] for s in shards]) for name in shards[0]})
 

@@ -13,6 +13,7 @@ from ...harness.array_cache import Wanted, kept_arrays, mostly_equal
 from ...harness.errors import CellFailed, MetricError
 from ...harness.files import sha256_bytes
 from ...harness.locations import cache_root
+from ...harness.precision import cache_facts
 from .tokenizer_key import TokenizerKey
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def tokens_of(
         "tokenizer": key.terms(),
         "device": cell.device.split(":")[0],
         "images": [store.fingerprint, sha256_bytes(rows.data)],
+        **cache_facts(cell.identity),
     }
     wanted = Wanted(
         place=cache_root() / "tokens",

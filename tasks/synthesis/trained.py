@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...harness import ranks
 from ...harness.files import canonical_json, hash_value, sha256_bytes
 from ...harness.locations import cache_root
 from ...harness.sealed import is_whole, write_sealed
@@ -60,9 +61,13 @@ def trained_generator(
         ranked=preset.ranked,
     )
     folder = cache_root() / "generators" / hash_value([_VERSION, asdict(facts)])[:32]
-    if not is_whole(folder / FACTS):
-        write_sealed(folder / FACTS, canonical_json(asdict(facts)).encode())
-    if is_whole(folder / WEIGHTS):
+
+    def kept() -> bool:
+        if not is_whole(folder / FACTS):
+            write_sealed(folder / FACTS, canonical_json(asdict(facts)).encode())
+        return is_whole(folder / WEIGHTS)
+
+    if ranks.first(kept):
         logger.info("the generator is %s", folder)
         return folder
     _train(folder, facts, preset, data, device)

@@ -13,8 +13,9 @@ from ...harness.array_cache import Kept, Wanted, kept_arrays, nearly_equal
 from ...harness.errors import CellFailed, NotApplicable
 from ...harness.files import hash_value
 from ...harness.locations import cache_root
+from ...harness.precision import cache_facts
+from ...harness.reading import to_tensor
 from ...harness.shards import SHARD_IMAGES
-from ..recon.measure import to_tensor
 from .model import Scale
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ _VERSION = 2
 
 
 def tokenizer_key(cell: Cell) -> str:
-    """What makes another tokenizer: its name, weights and configuration."""
+    """What makes another tokenizer: its name, weights, configuration and precision."""
     info, identity = cell.tokenizer.info, cell.identity
     weights = identity.weights_sha256 if identity else info.weights_sha256
     config = identity.config_sha256 if identity else None
-    return hash_value([info.full_name, weights, config, info.parameters])
+    precision = cache_facts(identity).values()
+    return hash_value([info.full_name, weights, config, info.parameters, *precision])
 
 
 def image_tokens(cell: Cell, store: ImageStore, *, side: int) -> Kept:

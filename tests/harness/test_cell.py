@@ -6,9 +6,12 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
+from medbench.baselines.bounds import MeanColour
+from medbench.harness import cell, ranks
 from medbench.harness.cell import CellJob
-from medbench.harness.errors import UsageError
+from medbench.harness.errors import CellFailed, UsageError
 from medbench.harness.record_files import load_record
 from medbench.harness.request import Request
 from medbench.harness.runner import execute
@@ -77,3 +80,49 @@ def test_a_replaced_record_stays_in_its_place_until_the_new_one_is_there(measure
         measure(force=True)
     assert found == [before]
     assert load_record(path.with_suffix(".json.replaced")) == before
+
+
+def test_only_the_first_rank_writes_what_a_cell_is_and_its_rows(measure, monkeypatch):
+    """Whoever is not the first takes its answer from `ranks.first`, and runs nothing there."""
+    first, asked, written = ranks.first, [], []
+    write_json, writer = cell.write_json, cell.atomic_writer
+
+    def noted(work):
+        asked.append(True)
+        found = first(work)
+        asked.pop()
+        return found
+
+    def written_within(name, write):
+        return lambda path, *rest: written.append((name, bool(asked))) or write(path, *rest)
+
+    monkeypatch.setattr(ranks, "first", noted)
+    monkeypatch.setattr(cell, "write_json", written_within("cell", write_json))
+    monkeypatch.setattr(cell, "atomic_writer", written_within("rows", writer))
+    measure()
+    assert written == [("cell", True), ("rows", True)]
+
+
+def test_a_lack_of_memory_in_what_measures_is_told_with_advice(measure, monkeypatch):
+    def extract(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("medbench.tasks.recon.measure.extract", extract)
+    with pytest.raises(CellFailed, match="what measures the images.*use another --device"):
+        measure()
+
+
+def test_a_tokenizer_begins_with_the_size_that_fitted_it_before(measure, monkeypatch, tmp_path):
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+    encode = MeanColour.encode
+
+    def small(self, images):
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return encode(self, images)
+
+    monkeypatch.setattr(MeanColour, "encode", small)
+    assert measure().record.timing.batch_size == 2
+    monkeypatch.setattr(MeanColour, "encode", encode)
+    assert measure(force=True).record.timing.batch_size == 2
+    assert measure(force=True, precision="bf16").record.timing.batch_size == 8

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from medbench.harness import ranks
 from medbench.harness.errors import CellFailed
 from medbench.harness.shards import BatchSize, read_arrays, run_shards, write_arrays
 
@@ -60,9 +61,56 @@ def test_the_batch_size_halves_until_it_fits_and_is_kept_for_a_resumed_run(tmp_p
         return size
 
     assert batch.attempt(work) == 8
-    batch.keep()
     assert BatchSize(None, device="cuda", note=tmp_path / "batch.json").size == 8
     assert BatchSize(5, device="cuda", note=tmp_path / "batch.json").size == 5
+
+
+def fits(most):
+    def work(size):
+        if size > most:
+            raise MemoryError
+        return size
+
+    return work
+
+
+def test_later_runs_begin_with_a_halved_size_that_fitted(tmp_path):
+    fitted = tmp_path / "fitted.json"
+    assert BatchSize(None, device="cuda", fitted=fitted).attempt(fits(10)) == 8
+    assert BatchSize(None, device="cuda", fitted=fitted).size == 8
+    assert BatchSize(None, device="cpu", fitted=fitted).size == 8
+    assert BatchSize(20, device="cuda", fitted=fitted).size == 20
+
+
+def test_what_fitted_at_once_is_not_remembered_and_never_enlarges(tmp_path):
+    fitted = tmp_path / "fitted.json"
+    BatchSize(None, device="cuda", fitted=fitted).attempt(fits(64))
+    assert not fitted.exists()
+    BatchSize(64, device="cpu", fitted=fitted).attempt(fits(40))
+    assert BatchSize(None, device="cpu", fitted=fitted).size == 8
+
+
+def test_a_resumed_run_keeps_its_own_size_whatever_others_remember(tmp_path):
+    note, fitted = tmp_path / "note.json", tmp_path / "fitted.json"
+    BatchSize(None, device="cuda", note=note, fitted=fitted).attempt(fits(64))
+    BatchSize(None, device="cuda", fitted=fitted).attempt(fits(10))
+    assert BatchSize(None, device="cuda", note=note, fitted=fitted).size == 64
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"batch_size": "x"}', '{"batch_size": 4, "check": "0"}']
+)
+def test_a_damaged_memory_of_sizes_is_ignored(tmp_path, text):
+    fitted = tmp_path / "fitted.json"
+    fitted.write_text(text)
+    assert BatchSize(None, device="cuda", fitted=fitted).size == 64
+
+
+def test_only_the_first_rank_writes_sizes(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "own", lambda: 1)
+    note, fitted = tmp_path / "note.json", tmp_path / "fitted.json"
+    assert BatchSize(None, device="cuda", note=note, fitted=fitted).attempt(fits(10)) == 8
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from medbench.__main__ import invoke
 from medbench.harness.errors import UsageError
 from medbench.leaderboard.ledger import ledger, papers
 from medbench.leaderboard.reproduction.plan import plan, suite
-from medbench.leaderboard.reproduction.results import reproduced
+from medbench.leaderboard.reproduction.results import beside, reproduced
 
 MISMATCHED = {
     ("MedVAE", "rFID"),
@@ -127,3 +127,20 @@ def test_records_stand_beside_the_papers_values(make, tmp_path):
     average = found["VQGAN", "AVG", "PSNR"]
     assert average.ours is None
     assert "without CT" in average.why
+
+
+def test_only_float32_stands_beside_the_papers_values(make):
+    cells = plan("meditok-paper", data_root=None, tables=["reconstruction"])
+    wanted = ("VQGAN", "Dermoscopy", "PSNR")
+    place = next(c for c in cells if (c.row.method, c.row.place, c.row.metric) == wanted)
+    base = make("vqgan", psnr=29.0)
+    found = []
+    for precision in ("float32", "bfloat16"):
+        identity = base.identity.model_copy(update={"limit": None, "precision": precision})
+        named = base.model_copy(update={"variant": "official", "identity": identity})
+        records = [
+            named.model_copy(update={"dataset": base.dataset.model_copy(update={"id": name})})
+            for name in place.datasets
+        ]
+        found.append(beside([place], records)[0].ours is None)
+    assert found == [False, True]

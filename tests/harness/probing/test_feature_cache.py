@@ -161,7 +161,7 @@ def test_an_entry_that_another_process_finished_meanwhile_is_the_result(store, m
             cached_features(source(Cells()), store, ["flat"])
 
     monkeypatch.setattr(array_cache, "_write_shards", write_while_another_finishes)
-    monkeypatch.setattr(array_cache, "exclusive", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(array_cache.ranks, "alone", lambda *_: contextlib.nullcontext())
     found = cached_features(source(Cells()), store, ["flat"])
     np.testing.assert_allclose(found["flat"].rows, expected(store), atol=1e-5)
 

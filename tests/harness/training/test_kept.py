@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from medbench.harness import ranks
 from medbench.harness.sealed import seal_of
 from medbench.harness.training.checkpoint import write_weights
 from medbench.harness.training.kept import train_once
@@ -95,3 +96,9 @@ def test_of_two_at_once_one_trains(keep, tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert keep.trainings == 1
+
+
+def test_ranks_train_or_not_as_the_first_of_them_finds(keep, monkeypatch):
+    monkeypatch.setattr(ranks, "first", lambda work: True)  # it found whole what this one does not
+    keep()
+    assert keep.trainings == 0

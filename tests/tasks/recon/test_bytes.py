@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from medbench.tasks.recon.measure import luma, to_bytes, to_tensor
+from medbench.harness.reading import to_tensor
+from medbench.tasks.recon.measure import luma, to_bytes
 
 
 def test_bytes_to_tensor_and_back_is_exact_and_rounds_half_to_even():

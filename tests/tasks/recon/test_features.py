@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from medbench.harness import ranks
 from medbench.harness.errors import UsageError
 from medbench.tasks.recon.features import mapped, original_features
 
@@ -88,3 +89,36 @@ def test_shards_are_joined_in_their_order(cache):
     parts = [np.full((4, 2), i, np.float32) for i in range(3)]
     found = mapped(iter(parts), cache / "x.npy", 12)
     np.testing.assert_array_equal(found, np.concatenate(parts))
+
+
+def test_what_is_joined_is_mapped_and_not_written_again(cache):
+    original_features(Store(), Counting(2), device="cpu")
+    (joined,) = cache.rglob("features.npy")
+    before = joined.stat().st_ino
+    for shard in cache.rglob("shard-*.npz"):
+        shard.unlink()
+    again = Counting(2)
+    original_features(Store(), again, device="cpu")
+    assert again.calls == 0
+    assert joined.stat().st_ino == before
+
+
+def test_a_damaged_join_is_made_again_from_its_shards(cache):
+    want = np.array(original_features(Store(), Counting(2), device="cpu"))
+    (joined,) = cache.rglob("features.npy")
+    damaged = bytearray(joined.read_bytes())
+    damaged[-1] ^= 1
+    joined.write_bytes(damaged)
+    again = Counting(2)
+    np.testing.assert_array_equal(original_features(Store(), again, device="cpu"), want)
+    assert again.calls == 0
+
+
+def test_of_several_ranks_one_joins_and_all_take_the_first_shard(cache, monkeypatch):
+    path = cache / "x.npy"
+    np.save(path, np.ones((4, 2), np.float32))
+    monkeypatch.setattr(ranks, "first", lambda work: None)  # as of the second rank
+    taken = []
+    parts = (taken.append(i) or np.zeros((4, 2), np.float32) for i in range(3))
+    np.testing.assert_array_equal(mapped(parts, path, 12), 1.0)
+    assert taken == [0]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from medbench.harness.cell import PRECISION
 from medbench.harness.datasets.store import ingest
+from medbench.harness.precision import FULL
 from medbench.harness.protocol import Encoding, TokenizerInfo
 from medbench.harness.registry import load_dataset
 from medbench.tasks.recon import measure as measuring
@@ -294,4 +294,4 @@ def test_limit_and_definition_are_part_of_the_identity(measure):
     assert two.identity.key8 != three.identity.key8
     hashes = [r.metric("psnr", "macro").definition_hash for r in (two, three)]
     assert hashes[0] != hashes[1]
-    assert two.identity.precision == PRECISION
+    assert two.identity.precision == FULL
