@@ -38,7 +38,7 @@ TASKS = {
     "recon": {"datasets": ["folder:data/recon"]},
     "probe": {"datasets": SETS, "limit": LIMIT},
     # Generated images first; then the four sets as four classes.
-    "synthesis": {"datasets": ["medsynth", f"union:{','.join(SETS)}"], "preset": "tiny"},
+    "synthesis": {"datasets": ["medsynth", f"union:{','.join(SETS)}"]},
 }
 BESIDE = {"recon": [*BOUNDS, *CODECS], "probe": ["pixels", "down16"], "synthesis": []}
 ANCHOR = "resnet18.a1_in1k"

@@ -13,6 +13,7 @@ from ..errors import MissingPrerequisite, UsageError
 from ..files import hash_value
 from ..listing import weights_state
 from ..locations import data_root
+from ..precision import Precision
 from ..registry import load_dataset, load_task
 from ..request import Request
 from ..task import Task
@@ -35,6 +36,7 @@ class SweepCell:
         seed: None for a task that draws nothing.
         options: of the task, sorted.
         own: `weights`, `config` and `label`, as far as given.
+        precision: None for float32.
     """
 
     tokenizer: str
@@ -45,6 +47,7 @@ class SweepCell:
     options: tuple[tuple[str, str], ...] = ()
     own: tuple[tuple[str, str], ...] = ()
     batch_size: int | None = None
+    precision: str | None = None
     data_root: str | None = None
 
     @property
@@ -66,7 +69,8 @@ class SweepCell:
         words = ["run", "--tokenizer", self.tokenizer, "--task", self.task]
         words += ["--dataset", self.dataset]
         further = {"seed": self.seed, "limit": self.limit, "batch-size": self.batch_size}
-        named = {**further, "data-root": self.data_root, **dict(self.own)}
+        places = {"precision": self.precision, "data-root": self.data_root}
+        named = {**further, **places, **dict(self.own)}
         for name, value in named.items():
             if value is not None:
                 words += [f"--{name}", str(value)]
@@ -93,6 +97,7 @@ class SweepCell:
             limit=self.limit,
             output=output,
             seed=self.seed or 0,
+            precision=self.precision or Precision.FP32,
             data_root=_root(self.data_root),
             options=dict(self.options),
         )
@@ -150,6 +155,7 @@ def _of_task(
                     options=tuple(sorted(terms.given.items())),
                     own=tokenizer.own,
                     batch_size=spec.batch_size,
+                    precision=None if spec.precision == Precision.FP32 else spec.precision.value,
                     data_root=spec.data_root,
                 )
 

@@ -11,6 +11,7 @@ from ..documents import load_yaml
 from ..errors import UsageError
 from ..files import canonical_json
 from ..inputs import parse_config
+from ..precision import Precision
 from ..tokenizer_registry import TokenizerChoice, choose_tokenizer
 from ..training.config_terms import read_fields
 
@@ -101,6 +102,7 @@ class SweepSpec:
         seeds: for tasks that draw at random.
         limit: images per group; None: all.
         batch_size: images per forward pass; None: found automatically.
+        precision: of the tokenizers' own arithmetic.
         data_root: where data sets lie; None: what the environment says.
         threads: of every cell, fixed because the number of threads alone changes floats.
         at_a_time: cells that run together on one device.
@@ -114,6 +116,7 @@ class SweepSpec:
     seeds: tuple[int, ...] = (0,)
     limit: int | None = None
     batch_size: int | None = None
+    precision: Precision = Precision.FP32
     data_root: str | None = None
     threads: int = 1
     at_a_time: int = 1

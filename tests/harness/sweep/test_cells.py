@@ -98,6 +98,18 @@ def test_a_checkpoint_is_a_cell_of_its_own(tmp_path):
         cells_of(read_spec(path))
 
 
+def test_another_precision_is_another_cell(tmp_path):
+    text = "tokenizers: [mean]\ntasks: [recon]\nlimit: 1\n"
+    (plain,) = cells_of(read_spec(_write(tmp_path / "a.yaml", text)))
+    (same,) = cells_of(read_spec(_write(tmp_path / "b.yaml", f"{text}precision: fp32\n")))
+    (half,) = cells_of(read_spec(_write(tmp_path / "c.yaml", f"{text}precision: bf16\n")))
+    assert plain.key == same.key != half.key
+    assert half.arguments()[-2:] == ("--precision", "bf16")
+    assert half.request(tmp_path).precision == "bf16"
+    with pytest.raises(UsageError, match="precision"):
+        read_spec(_write(tmp_path / "d.yaml", f"{text}precision: fp8\n"))
+
+
 def test_a_flag_that_is_false_is_not_given():
     assert TaskTerms("recon", options={"retention": False}).given == {}
     assert TaskTerms("recon", options={"retention": "yes"}).given == {"retention": "yes"}
