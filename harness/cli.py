@@ -113,7 +113,8 @@ def run(
         bool, typer.Option("--retention", help="recon: ask a classifier what it still sees.")
     ] = False,
     generator: Annotated[
-        Path | None, typer.Option("--generator", help="synthesis: a trained generator.")
+        Path | None,
+        typer.Option("--generator", help="synthesis: a trained one, folder or checkpoint."),
     ] = None,
     model: Annotated[
         Path | None, typer.Option("--model", help="vqa: a trained language model.")
