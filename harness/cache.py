@@ -29,6 +29,7 @@ KINDS = {
     "image-tokens": "what tokenizers make of images, for a language model",
     "tokens": "codes of images, that generators learn from",
     "generators": "trained generators of codes",
+    "samples": "codes that generators drew",
     "classifiers": "small networks that name images",
     "audit-signatures": "what data audit has computed of each image",
     "file-hashes": "SHA-256 of files, so that none is read twice",
@@ -198,6 +199,7 @@ def _in_use(entry: Entry, opened: frozenset[Path] | None, now: float) -> str | N
         "bounds",
         "tokens",
         "generators",
+        "samples",
         "classifiers",
         "vqa",
     }

@@ -105,7 +105,7 @@ def test_tokens_and_codes_of_other_precisions_are_other_entries_of_the_cache(mon
 
     def kept(wanted):
         asked.append(wanted.facts)
-        empty = Kept(np.empty((0, 1, 1)), 0.0, fresh=False)
+        empty = Kept(np.empty((0, 1, 1)), 0.0, fresh=False, sha256="")
         return {"tokens": empty, "indices": empty}
 
     info = SimpleNamespace(full_name="a@b", cannot={}, parameters=1)
@@ -113,7 +113,7 @@ def test_tokens_and_codes_of_other_precisions_are_other_entries_of_the_cache(mon
     key = TokenizerKey("a", "0", None, 1, 16, 4, "raster")
     for module, call in (
         (image_tokens, lambda cell: image_tokens.image_tokens(cell, store, side=0)),
-        (tokens, lambda cell: tokens.tokens_of(cell, key, store, label="x")),
+        (tokens, lambda cell: tokens.tokens_of(cell, key, store, np.arange(2), label="x")),
     ):
         monkeypatch.setattr(module, "kept_arrays", kept)
         for precision in (FULL, "bfloat16"):

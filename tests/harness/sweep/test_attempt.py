@@ -102,7 +102,9 @@ def test_a_stop_ends_the_cells_that_run_and_starts_none(tmp_path, sent):
         "time.sleep(600)"
     )
     code = (
-        "import sys; from medbench.__main__ import invoke; "
+        # A shell starts what it has in the background without SIGINT, and children inherit that.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from medbench.__main__ import invoke; "
         "from medbench.harness.sweep.cells import SweepCell; "
         f"SweepCell.command = lambda *_, **__: [sys.executable, '-c', {cell!r}]; "
         "sys.exit(invoke(sys.argv[1:]))"
@@ -111,11 +113,14 @@ def test_a_stop_ends_the_cells_that_run_and_starts_none(tmp_path, sent):
     with subprocess.Popen(
         [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True
     ) as sweep:
-        while not note.exists() or note.read_text().count("\n") < 2:
-            assert sweep.poll() is None
-            time.sleep(0.05)
-        sweep.send_signal(sent)
-        _, told = sweep.communicate(timeout=60)
+        try:
+            while not note.exists() or note.read_text().count("\n") < 2:
+                assert sweep.poll() is None
+                time.sleep(0.05)
+            sweep.send_signal(sent)
+            _, told = sweep.communicate(timeout=60)
+        finally:
+            sweep.kill()
     assert sweep.returncode == ExitCode.INTERRUPTED, told
     assert "kept, the same command goes on" in told
     cells = [int(line) for line in note.read_text().split()]

@@ -71,6 +71,8 @@ def test_a_stop_ends_the_cells_on_all_nodes(cluster, factory, tmp_path, monkeypa
     note = tmp_path / "started"
     factory(f"import os, time; print(os.getpid(), file=open({str(note)!r}, 'a')); time.sleep(600)")
     monkeypatch.chdir(tmp_path)  # where the cells find the factory
+    # A shell starts what it has in the background without SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     tasks = (TaskTerms("recon", ("sample",), limit=1), TaskTerms("recon", ("sample",), limit=2))
     spec = replace(SPEC, tokenizers=(TokenizerTerms("odd:build"),), tasks=tasks)
 
@@ -84,6 +86,7 @@ def test_a_stop_ends_the_cells_on_all_nodes(cluster, factory, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         work_through(cells_of(spec), RayEngine(spec, tmp_path / "ray"), tmp_path / "ray", {})
     stopper.join()
+    signal.signal(signal.SIGINT, before)
     for each in map(int, note.read_text().split()):
         with pytest.raises(ProcessLookupError):
             os.kill(each, 0)
