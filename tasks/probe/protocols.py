@@ -110,12 +110,16 @@ class Peaks:
 def lp_paper(probed: Probed, *, dataset_id: str, fingerprint: str, seeds: range) -> Peaks:
     """Adam, and the best epoch on the images that it is scored on."""
     truth = np.concatenate([probed.group.truth[part] for part in ("val", "test")])
-    features = np.concatenate([probed.features[part] for part in ("val", "test")])
-    strata = probed.group.strata("val") + probed.group.strata("test")
+    rows = np.arange(len(truth))
     if not dataset_id.startswith(WHOLE_POOLS) and len(truth) > POOL:
+        strata = probed.group.strata("val") + probed.group.strata("test")
         name = f"{fingerprint}/{probed.group.name}/pool"
         rows = label_subset(strata, POOL / len(truth), fingerprint=name, draw=0)
-        truth, features = truth[rows], features[rows]
+    truth = truth[rows]
+    val, test = probed.features["val"], probed.features["test"]
+    # Only these are read of the map.
+    own = [val[rows[rows < len(val)]], test[rows[rows >= len(val)] - len(val)]]
+    features = np.concatenate(own)
     runs = [_peaks(probed, truth, features, seed) for seed in seeds]
     values = {name: float(np.mean([run[name] for run in runs])) for name in PAPER_METRICS}
     return Peaks(values, len(truth))
