@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -89,8 +90,9 @@ class Cluster:
             retries: after the loss of a node; what `work` raises is not tried again.
             resources: of one call: `num_cpus`, `num_gpus`.
         """
-        remote = self._ray.remote(max_retries=retries, retry_exceptions=False, **resources)(work)
-        waiting = {remote.remote(**terms): place for place, terms in enumerate(arguments)}
+        rules = {"max_retries": retries, "retry_exceptions": False}
+        remote = self._ray.remote(**rules, **resources)(_stoppable)
+        waiting = {remote.remote(work, terms): place for place, terms in enumerate(arguments)}
         try:
             while waiting:
                 ended, _ = self._ray.wait(list(waiting), num_returns=1)
@@ -112,3 +114,9 @@ class Cluster:
             return TaskEnd(place, None, cause)
         except errors.RayError as error:
             return TaskEnd(place, None, error)
+
+
+def _stoppable(work: Callable[..., T], terms: Mapping[str, Any]) -> T:
+    """Call it where Ray can stop it: by SIGINT, which a node started in the background ignores."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return work(**terms)
