@@ -242,8 +242,6 @@ class CellJob:
         facts["modalities"] = list(info.modalities)
         facts["weights_sha256"] = self.identity.weights_sha256
         table, digest = ranks.first(lambda: self._write_rows(outcome))
-        seconds = outcome.encode_seconds + outcome.decode_seconds
-        rate = len(self.store) / seconds if seconds > 0 else None
         status, reason = outcome.status, outcome.status_reason
         corpus = declared_corpus(self.choice.entry.card, self.choice.variant)
         disclosure = disclose(self.dataset.card, info.training_data, corpus).text
@@ -271,7 +269,7 @@ class CellJob:
                 encode_seconds=outcome.encode_seconds,
                 decode_seconds=outcome.decode_seconds,
                 metric_seconds=outcome.metric_seconds,
-                images_per_second=outcome.images_per_second or rate,
+                images_per_second=outcome.rate(len(self.store)),
                 batch_size=batch_size,
             ),
             environment=Environment(

@@ -89,6 +89,11 @@ class Outcome:
     """Of what the task makes, where that is not the scored images encoded and decoded."""
     gallery: list[GalleryImage] = field(default_factory=list)
 
+    def rate(self, images: int) -> float | None:
+        """Images a second: the task's own, or so many scored ones encoded and decoded."""
+        seconds = self.encode_seconds + self.decode_seconds
+        return self.images_per_second or (images / seconds if seconds > 0 else None)
+
 
 def not_applicable(reason: str) -> Outcome:
     """What a system leaves that cannot take part in a cell by its nature."""
