@@ -83,8 +83,11 @@ def _source(plan: Plan) -> dict[str, Any]:
     """Where the answers come from."""
     options = plan.options
     if "answers" in options:
-        # What is compared is the recipe, by the user's word; the file's hash is in the identity.
-        return {"answers": "from elsewhere", "recipe": options.get("recipe", "not stated")}
+        # By the user's word only the tokenizer differs. Without it nothing is known to be alike.
+        recipe = (
+            options.get("recipe") or f"not stated, file {file_sha256(Path(options['answers']))}"
+        )
+        return {"answers": "from elsewhere", "recipe": recipe}
     images = {
         "image": "stretched to a square when ingested",
         "ingest": plan.ingest_rule,

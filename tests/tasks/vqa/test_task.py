@@ -186,14 +186,13 @@ def test_answers_of_two_tokenizers_are_compared_image_by_image(vqa_rad):
             for name, file in files.items()
         ]
         assert records[0].metric("closed_accuracy", "all", "majority").value == 1
-    first, second = (
+    alone, alike = (
         read_results(vqa_rad / "None").stored,
         read_results(vqa_rad / "llava, stage 2").stored,
     )
-    assert "other definitions" in not_comparable(
-        first[0].record, second[0].record, "overall", "all"
-    )
-    stored = {each.record.tokenizer: each for each in first}
+    for one, other in (alone, (alone[0], alike[0])):
+        assert "other definitions" in not_comparable(one.record, other.record, "overall", "all")
+    stored = {each.record.tokenizer: each for each in alike}
     found = paired_difference(stored["down16"], stored["down8"], "overall", "all")
     assert (found.value, found.method, found.degrees) == (0.5, "per image", 2)
     assert found.mcnemar_p == mcnemar_p(3, 0)
