@@ -27,8 +27,9 @@ POOLED = "all"
 MACRO = "macro"
 """Group of the unweighted mean over the modalities."""
 
-FACET = re.compile(r"(language|topic|organ|label|level):[^\x00-\x1f]{1,80}")
-"""A group that is not a modality: the questions of one language, the images of one label."""
+FACET = re.compile(r"(language|topic|organ|label|level|set):[^\x00-\x1f]{1,80}")
+"""A group that is not a modality: the questions of one language, the images of one label or of one
+set of a union."""
 SETTING = re.compile(r"[A-Za-z0-9 ._:@%+=/-]{0,60}")
 """Form of `Metric.setting`: `mean lp-val`, `5% of labels`."""
 
