@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...harness.record import Definition
-from ...harness.statistics import bootstrap
+from ...harness.statistics import bootstrap, proportions
 from ...harness.task import Plan
 
 MAIN = ""
@@ -151,8 +151,11 @@ def definitions(plan: Plan) -> Mapping[str, Definition]:
             }
         for metric in setting.metrics:
             slug = (setting.name or "lp-val").lower().replace("%", "pc").replace(" ", "-")
+            share = metric == "acc" and setting.interval
+            ends = {"interval": proportions.RULE} if share else {}
             found[key(metric, setting.name)] = Definition(
-                id=f"{metric}-{slug}-1", facts=facts | {"formula": _FORMULAS[metric]}
+                id=f"{metric}-{slug}-{2 if share else 1}",
+                facts=facts | {"formula": _FORMULAS[metric]} | ends,
             )
     return found
 

@@ -16,6 +16,7 @@ from ...harness.statistics.bootstrap import (
     percentile_interval,
 )
 from ...harness.statistics.intervals import Interval
+from ...harness.statistics.proportions import share_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +33,10 @@ class Scored:
         self._truth, self._scores = truth, scores
         self._ranked = RankedScores(truth, scores)
         self._multi_label = truth.ndim == 2
+        self.right: NDArray[np.float64] | None = None
+        """(N,), 1 where the answer is right, else 0; None for multi-label sets."""
         if not self._multi_label:
-            self._right = (scores.argmax(axis=1) == truth).astype(np.float64)
+            self.right = self._right = (scores.argmax(axis=1) == truth).astype(np.float64)
 
     def statistic(self, metric: str) -> Callable[[Rows | None], float] | str:
         """A metric as a function of row numbers (None: each image once), or why there is none.
@@ -94,6 +97,10 @@ def intervals_of(
         if (statistics := [_statistic(asked[metric][place]) for metric in present])
     ]
     joined = {metric: _joined([one[n] for one in found]) for n, metric in enumerate(present)}
+    accuracy = joined.get("acc")
+    right = [scored.right for scored in several if scored.right is not None]
+    if isinstance(accuracy, Interval) and right:
+        joined["acc"] = share_interval(accuracy, np.mean(right, axis=0))
     return {metric: absent[metric] if metric in absent else joined[metric] for metric in metrics}
 
 
@@ -120,7 +127,7 @@ def mean_over_groups(parts: Sequence[Interval]) -> Interval:
     """
     value = float(np.mean([part.value for part in parts]))
     count, units = sum(part.count for part in parts), sum(part.units for part in parts)
-    if any(part.low is None for part in parts):
+    if not all(len(part.replicates) for part in parts):
         return Interval(value, None, None, count, units, np.empty(0))
     replicates = np.mean([part.replicates for part in parts], axis=0)
     return percentile_interval(value, replicates, count, [part.units for part in parts])

@@ -5,7 +5,9 @@ import pytest
 from scipy.stats import norm
 
 from medbench.harness.statistics.bootstrap import Sample
+from medbench.harness.statistics.proportions import wilson_interval
 from medbench.tasks.probe import scoring
+from medbench.tasks.probe.report import _macro
 from medbench.tasks.probe.scoring import Scored, intervals_of, mean_over_groups
 
 SHIFT = 1.2
@@ -109,6 +111,19 @@ def test_patients_are_resampled_as_a_whole(rng):
         for clusters in (None, patients)
     )
     assert known.high - known.low > 1.8 * (ignored.high - ignored.low)
+
+
+def test_an_accuracy_without_a_mistake_has_the_interval_of_as_many_images():
+    truth = np.arange(60) % 2
+    scores = np.log(np.stack([1 - 0.8 * truth - 0.1, 0.8 * truth + 0.1], axis=1))
+    sample = Sample("f", [str(each) for each in truth])
+    found = interval_of("acc", [Scored(truth, scores)], sample)
+    expected = wilson_interval(60, 60)
+    assert (found.low, found.high) == (expected.low, expected.high)
+    assert len(found.replicates) == scoring.REPLICATES
+    macro = _macro("acc", {"ct": found, "mri": found})
+    assert macro.value == macro.high == 1.0
+    assert found.low < macro.low < 1.0
 
 
 def test_a_label_that_draws_may_lose_has_a_value_without_an_interval(rng):
