@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
+from medbench.__main__ import invoke
 from medbench.harness.datasets.stored_rows import StoredImage
 from medbench.harness.errors import MetricError, UsageError
+from medbench.harness.record_files import load_records
 from medbench.tasks.probe import definitions as probe_definitions
 from medbench.tasks.probe.splits import split_images
 from medbench.tasks.probe.task import TASK
@@ -134,6 +136,30 @@ def test_a_folder_without_parts_is_cut_and_the_definition_says_so(probe, named, 
         "cut": "60/20/20 by patient within classes",
         "rule": "split-by-unit-1",
     }
+
+
+def test_both_layouts_of_a_folder_are_probed_alike_from_the_command_line(tmp_path, rng):
+    root = labelled_folder(tmp_path / "set", ("fundus",), rng)
+    found = []
+    for output, dataset in (
+        ("one", f"folder@fundus:{root / 'fundus'}"),
+        ("two", f"folder@test:{root}"),
+    ):
+        words = ["run", "--task", "probe", "--tokenizer", "pixels", "--dataset", dataset]
+        assert invoke([*words, "--output", str(tmp_path / output)]) == 0
+        found += load_records(tmp_path / output)
+    one, two = found
+    assert one.metric("auc", "all").value == two.metric("auc", "all").value > 0.9
+    assert one.metric("auc", "all").n == 24
+    assert set(one.identity.parts) == {"train", "val"}
+
+
+def test_of_a_folder_with_train_and_test_validation_is_taken_from_train(probe, tmp_path, rng):
+    root = labelled_folder(tmp_path / "set", ("fundus",), rng, splits=("train", "test"), count=40)
+    record = probe("pixels", dataset=f"folder@fundus:{root / 'fundus'}")
+    parts = record.definitions["map-lp-val-1"].facts["parts"]
+    assert parts["val"]["cut"].startswith("25 % of train")
+    assert record.metric("auc", "all").n == 40
 
 
 def test_validation_images_are_taken_from_train_where_there_are_none(probe, named, make_npz):
