@@ -87,7 +87,7 @@ def _against_chance(own: Metric) -> str:
 def _against_ceiling(own: Metric, ceiling: Metric | None) -> str:
     if ceiling is None or ceiling.value is None:
         return "no trained classifier beside it"
-    if own.value > ceiling.value:
+    if (own.value or 0.0) > ceiling.value:
         return "**above the trained classifier**"
     if own.high is not None and ceiling.low is not None and own.high < ceiling.low:
         return "below the trained classifier"
