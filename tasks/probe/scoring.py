@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from ...harness.statistics.bootstrap import (
 )
 from ...harness.statistics.intervals import Interval
 from ...harness.statistics.proportions import share_interval
+from .definitions import MINIMA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +87,7 @@ def intervals_of(
     One probe: the usual interval over resampled images. Several (of different training subsets):
     the replicates are shared out over them, so that the interval covers the choice of the subset
     as well. A metric whose class a draw may lose (of a multi-label set, or of one patient) has a
-    value without interval.
+    value without interval, and so have `MINIMA`.
     """
     asked = {metric: [scored.statistic(metric) for scored in several] for metric in metrics}
     absent = {metric: why for metric, (why, *_) in asked.items() if isinstance(why, str)}
@@ -101,6 +103,7 @@ def intervals_of(
     right = [scored.right for scored in several if scored.right is not None]
     if isinstance(accuracy, Interval) and right:
         joined["acc"] = share_interval(accuracy, np.mean(right, axis=0))
+    joined |= {metric: _without_ends(joined[metric]) for metric in MINIMA if metric in joined}
     return {metric: absent[metric] if metric in absent else joined[metric] for metric in metrics}
 
 
@@ -118,6 +121,12 @@ def _joined(found: Sequence[Interval]) -> Interval | str:
         return Interval(value, None, None, first.count, first.units, np.empty(0))
     replicates = np.concatenate([each.replicates for each in found])
     return percentile_interval(value, replicates, first.count, [first.units])
+
+
+def _without_ends(found: Interval | str) -> Interval | str:
+    if isinstance(found, str):
+        return found
+    return replace(found, low=None, high=None, replicates=np.empty(0))
 
 
 def mean_over_groups(parts: Sequence[Interval]) -> Interval:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...harness.datasets.labels import hold_several
 from ...harness.errors import MetricError, UsageError
 from ...harness.metrics.classification import RankedScores
 from ...harness.statistics.bootstrap import Sample, bootstrap_statistic
@@ -48,7 +49,7 @@ def classes_of(rows: Iterable[StoredImage]) -> tuple[tuple[str, str], ...]:
     """
     found = {(row.group, row.label) for row in rows if row.label is not None}
     classes = tuple(sorted((group, str(label)) for group, label in found))
-    if not classes or any("|" in label for _, label in classes):
+    if not classes or hold_several(label for _, label in classes):
         message = (
             "retention needs a training part with one label per image; this set has "
             f"{'several per image' if classes else 'none'}"
