@@ -23,6 +23,7 @@ from .paired_rows import PairedRows, paired_rows
 
 LEVEL = 0.05
 PER_IMAGE = "per image"
+SEEDS = "seeds"
 _RUNS = 50
 """Fewer replicates than this are runs with seeds, not resamples."""
 _TAIL = 100 * LEVEL / 2
@@ -70,6 +71,11 @@ class Difference:
     def distinguishable(self) -> bool:
         """Whether p is below 5 %."""
         return self.p is not None and self.p < LEVEL
+
+    @property
+    def count(self) -> int:
+        """What the standard error falls with: seeds where the method is `seeds`, else images."""
+        return round(self.degrees) + 1 if self.method == SEEDS else self.n
 
 
 def paired_difference(
@@ -201,17 +207,17 @@ def _from_replicates(facts: Difference, one: Metric, two: Metric) -> Difference 
         low, high = (float(end) for end in np.percentile(drawn, [_TAIL, 100 - _TAIL]))
         p = bootstrap_p(drawn)
     found = _but(facts, low=low, high=high, p=p, standard_error=error, degrees=degrees)
-    return _but(found, method="seeds" if len(drawn) < _RUNS else "resamples")
+    return _but(found, method=SEEDS if len(drawn) < _RUNS else "resamples")
 
 
 def _from_intervals(facts: Difference, one: Metric, two: Metric) -> Difference:
     assert facts.value is not None
-    widths = [m.high - m.low for m in (one, two) if m.low is not None and m.high is not None]
-    if len(widths) < 2:
+    widths = [_width(metric) for metric in (one, two)]
+    if None in widths:
         if facts.value == 0:
             return _but(facts, p=1.0, method="equal values")
-        return _but(facts, reason="no intervals: the spread of this value is not known")
-    error = math.hypot(*widths) / (2 * Z_95)
+        return _but(facts, reason="no usable intervals: the spread of this value is not known")
+    error = math.hypot(*(width for width in widths if width is not None)) / (2 * Z_95)
     return _but(
         facts,
         low=facts.value - Z_95 * error,
@@ -220,6 +226,18 @@ def _from_intervals(facts: Difference, one: Metric, two: Metric) -> Difference:
         standard_error=error,
         method="separate intervals",
     )
+
+
+def _width(metric: Metric) -> float | None:
+    """Of the interval; None where there is none, or one that says nothing of the value's spread.
+
+    Resamples of scores that are all equal (every answer right) have no width, and a value cut off
+    at its bound may lie outside its interval.
+    """
+    if metric.value is None or metric.low is None or metric.high is None:
+        return None
+    usable = metric.low <= metric.value <= metric.high and metric.low < metric.high
+    return metric.high - metric.low if usable else None
 
 
 def _student_p(value: float, error: float, degrees: float = math.inf) -> float:

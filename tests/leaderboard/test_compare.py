@@ -9,7 +9,8 @@ import pytest
 from medbench.__main__ import invoke
 from medbench.harness.record_files import Stored
 from medbench.leaderboard.comparison.curve import curve, curve_svg
-from medbench.leaderboard.comparison.matrix import matrices, places
+from medbench.leaderboard.comparison.matrix import matrices
+from medbench.leaderboard.comparison.places import places
 from medbench.leaderboard.comparison.report import words
 
 
@@ -37,7 +38,7 @@ def test_clear_and_unclear_pairs_are_told_apart(make, tmp_path):
     (matrix,) = matrices(place, ["psnr"])
     assert list(matrix.names) == ["a@v", "b@v", "c@v"]
     assert [matrix.score(name) for name in matrix.names] == [(1, 1, 0), (1, 1, 0), (0, 0, 2)]
-    texts = [words(matrix, pair) for pair in matrix.pairs]
+    texts = [words(matrix.topic, pair, matrix.plan) for pair in matrix.pairs]
     assert "a@v and b@v are not distinguishable: 0.10 dB apart" in texts[0]
     assert "are needed" in texts[0]
     assert "a@v is better than c@v by 10.00 dB" in texts[1]
@@ -57,7 +58,7 @@ def test_the_images_needed_follow_from_the_spread(make, tmp_path):
     (pair,) = matrices(places(chosen(make, tmp_path, {"a": 30.0, "b": 29.9}))[0], ["psnr"])[0].pairs
     error = pair.difference.standard_error
     expected = pair.difference.n * ((1.959964 + 0.841621) * error / 0.1) ** 2
-    assert pair.images_needed == pytest.approx(expected, rel=0.001)
+    assert pair.needed == pytest.approx(expected, rel=0.001)
 
 
 def test_the_command_compares_names_records_and_directories(results, capsys):

@@ -6,7 +6,7 @@ from scipy import stats
 
 from medbench.harness.errors import MetricError
 from medbench.harness.statistics.multiplicity import holm
-from medbench.harness.statistics.power import images_needed, resolution
+from medbench.harness.statistics.power import needed, resolution
 
 
 def test_holm_of_a_worked_example():
@@ -32,7 +32,7 @@ def test_holm_holds_the_chance_of_any_false_rejection(rng):
 
 
 def test_planned_images_give_the_planned_power(rng):
-    count = images_needed(0.2, standard_error=1 / np.sqrt(30), count=30)
+    count = needed(0.2, standard_error=1 / np.sqrt(30), count=30)
     assert count == 197  # (1.960 + 0.842)² / 0.2² = 196.2
     found = [stats.ttest_1samp(rng.normal(0.2, 1, count), 0).pvalue < 0.05 for _ in range(1500)]
     assert np.mean(found) == pytest.approx(0.8, abs=0.035)
@@ -41,11 +41,11 @@ def test_planned_images_give_the_planned_power(rng):
 def test_what_these_images_show_needs_just_these_images():
     shown = resolution(0.1)
     assert shown == pytest.approx(0.28016, abs=1e-4)
-    assert images_needed(shown, standard_error=0.1, count=50) in (50, 51)
+    assert needed(shown, standard_error=0.1, count=50) in (50, 51)
 
 
 def test_no_number_of_images_shows_no_difference():
     with pytest.raises(MetricError, match="cannot be planned"):
-        images_needed(0.0, standard_error=0.1, count=5)
+        needed(0.0, standard_error=0.1, count=5)
     with pytest.raises(MetricError, match="between 0 and 1"):
         resolution(0.1, power=1.0)
