@@ -13,6 +13,7 @@ from ..harness.statistics.bootstrap import bootstrap_means
 from ..harness.statistics.halves import HALVES
 from ..harness.statistics.intervals import Z_95
 from ..harness.statistics.paired import (
+    FLIPS,
     bootstrap_p,
     sign_flip_p,
     t_quantile,
@@ -41,6 +42,7 @@ class Difference:
         high: upper end.
         p: two-sided p of "no difference".
         n: images behind it.
+        units: what they are drawn by, patients where known, for rows of both; else 0.
         standard_error: of the difference; `degrees` of freedom belong to it.
         distinguishable: p below 5 %. Among several pairs, correct p first (`holm`).
         better: `first` or `second`, by the metric's direction, whether distinguishable or not;
@@ -60,6 +62,7 @@ class Difference:
     high: float | None = None
     p: float | None = None
     n: int = 0
+    units: int = 0
     standard_error: float | None = None
     degrees: float = math.inf
     better: str | None = None
@@ -164,6 +167,7 @@ def _from_rows(facts: Difference, rows: PairedRows, resample: bool) -> Differenc
         return None
     facts = _but(
         facts,
+        units=len(found.contributions),
         standard_error=found.standard_error,
         degrees=found.degrees,
         method=PER_IMAGE,
@@ -177,6 +181,7 @@ def _from_rows(facts: Difference, rows: PairedRows, resample: bool) -> Differenc
         return facts
     interval = bootstrap_means(scores.differences, scores.sample)[facts.group]
     p = sign_flip_p(found.contributions, fingerprint=rows.fingerprint)
+    p = _resolved(p, 1 / (1 + FLIPS), facts.p)
     if interval.low is None:
         return _but(facts, p=p)
     return _but(facts, low=interval.low, high=interval.high, p=p)
@@ -187,7 +192,8 @@ def _near(a: float, b: float, size: float) -> bool:
 
 
 def _from_replicates(facts: Difference, one: Metric, two: Metric) -> Difference | None:
-    if not one.replicates or not two.replicates or len(one.replicates) != len(two.replicates):
+    counts = {len(metric.replicates or ()) for metric in (one, two)}
+    if len(counts) > 1 or counts & {0, 1}:
         return None
     drawn = np.asarray(one.replicates) - np.asarray(two.replicates)
     error = float(drawn.std(ddof=1))
@@ -205,7 +211,7 @@ def _from_replicates(facts: Difference, one: Metric, two: Metric) -> Difference 
         p = _student_p(facts.value, error)
     else:
         low, high = (float(end) for end in np.percentile(drawn, [_TAIL, 100 - _TAIL]))
-        p = bootstrap_p(drawn)
+        p = _resolved(bootstrap_p(drawn), 2 / (1 + len(drawn)), _student_p(facts.value, error))
     found = _but(facts, low=low, high=high, p=p, standard_error=error, degrees=degrees)
     return _but(found, method=SEEDS if len(drawn) < _RUNS else "resamples")
 
@@ -238,6 +244,14 @@ def _width(metric: Metric) -> float | None:
         return None
     usable = metric.low <= metric.value <= metric.high and metric.low < metric.high
     return metric.high - metric.low if usable else None
+
+
+def _resolved(p: float, smallest: float, student: float | None) -> float:
+    """Student's p where random patterns or resamples say no more than "this small or smaller".
+
+    Among many pairs, none would otherwise stay below 5 % when corrected.
+    """
+    return p if p > smallest or student is None else min(p, student)
 
 
 def _student_p(value: float, error: float, degrees: float = math.inf) -> float:

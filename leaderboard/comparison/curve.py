@@ -115,8 +115,10 @@ def curve_table(line: Curve) -> str:
     lines = [about.title, text_table(rows), ""]
     lines += [f"- {words(about, change, line.plan)}" for change in line.changes]
     if line.whole is not None:
-        lines.append(f"- From first to last: {words(about, line.whole, line.plan)}")
-    return "\n".join([*lines, *closing(line.changes, about.notes)])
+        lines.append(
+            f"- First to last (a test of its own, at 5 %): {words(about, line.whole, line.plan)}"
+        )
+    return "\n".join([*lines, *closing(line.changes, about.notes, line.plan)])
 
 
 def curve_facts(line: Curve) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ...harness.errors import UsageError
 from ...harness.statistics.multiplicity import holm
 from ...harness.statistics.power import LEVEL, POWER, needed, resolution
-from ..pairs import SEEDS, Difference, paired_difference
+from ..pairs import Difference, paired_difference
 from .places import Topic
 
 
@@ -26,8 +26,8 @@ class Plan:
     difference: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.power < 1:
-            message = f"power {self.power:g} is no chance between 0 and 1, such as 0.8"
+        if not 0.5 <= self.power < 1:
+            message = f"power {self.power:g} is not from 0.5 to below 1, such as 0.8"
             raise UsageError(message)
         if self.difference is not None and not 0 < self.difference < math.inf:
             message = f"a difference to plan for is above 0, got {self.difference:g}"
@@ -45,7 +45,8 @@ class Pair:
         adjusted_p: Holm's, over the pairs tested together; None where they are not comparable.
         tests: how many those are.
         resolution: the smallest true difference that these images (or seeds) tell with the plan's
-            power at `level`; None where the spread of the difference is not known.
+            power at `level`; None where they tell none at all, or the spread of the difference is
+            not known.
         needed: images (or seeds) that would tell a difference of the size seen; None where it is
             told already, is zero, or its spread is not known.
         planned: images (or seeds) that would tell the difference planned for.
@@ -97,28 +98,23 @@ def tested(topic: Topic, couples: Sequence[tuple[str, str]], plan: Plan) -> list
 
 
 def _planned(pair: Pair, plan: Plan) -> Pair:
+    """With what the plan's power takes, where the spread of the difference is known."""
     found = pair.difference
-    if pair.adjusted_p is None or not found.standard_error or found.value is None:
+    error = found.standard_error
+    if pair.adjusted_p is None or not error or found.value is None:
         return pair
+    facts = {"degrees": found.degrees, "level": pair.level, "power": plan.power}
+    # Sign flips of fewer units never give a p below the level, however large the difference.
+    units = math.floor(2 - math.log2(pair.level)) if found.units else 0
+    least = math.ceil(units * found.n / found.units) if found.units else 0
 
     def enough(difference: float) -> int:
-        count = needed(
-            difference,
-            standard_error=found.standard_error or 0.0,
-            count=found.count,
-            degrees=found.degrees,
-            level=pair.level,
-            power=plan.power,
-        )
-        # Sign flips of fewer units never give a p below the level.
-        return count if found.method == SEEDS else max(count, math.floor(2 - math.log2(pair.level)))
+        return max(least, needed(difference, standard_error=error, count=found.count, **facts))
 
     unseen = not pair.distinguishable and found.value != 0
     return replace(
         pair,
-        resolution=resolution(
-            found.standard_error, degrees=found.degrees, level=pair.level, power=plan.power
-        ),
+        resolution=resolution(error, **facts) if found.units >= units else None,
         needed=enough(found.value) if unseen else None,
         planned=None if plan.difference is None else enough(plan.difference),
     )

@@ -63,6 +63,11 @@ class Topic:
         """What `n` counts."""
         return "questions" if self.place.task == "vqa" else "images"
 
+    @property
+    def units(self) -> str:
+        """What is drawn where several of `counted` hang together."""
+        return "images" if self.place.task == "vqa" else "patients"
+
     def metric(self, name: str) -> Metric | None:
         """A system's value; None where it has none."""
         return _valued(self.stored[name], self.column, self.group)

@@ -40,19 +40,20 @@ def _section(matrix: Matrix, notes: Sequence[str]) -> str:
         ]
         lines += ["", text_table(rows)]
     lines += ["", *(f"- {words(topic, pair, matrix.plan)}" for pair in matrix.pairs)]
-    lines += closing(matrix.pairs, notes)
+    lines += closing(matrix.pairs, notes, matrix.plan)
     return "\n".join(lines)
 
 
-def closing(pairs: Sequence[Pair], notes: Sequence[str]) -> list[str]:
-    """The level that power is stated at, where it is not plainly 5 %, and notes."""
+def closing(pairs: Sequence[Pair], notes: Sequence[str], plan: Plan) -> list[str]:
+    """The power and level of what is said of numbers of images, and notes."""
     lines = [f"Note: {note}." for note in notes]
-    if any(pair.tests > 1 and pair.resolution is not None for pair in pairs):
-        tests, level = pairs[0].tests, level_text(pairs[0])
-        lines.append(
-            f"Power is stated at {level}: 5 % shared by {tests} tests, the strictest step of Holm's "
-            "correction."
-        )
+    if any(pair.needed or pair.planned for pair in pairs):
+        level = f"the level is {level_text(pairs[0])}"
+        if pairs[0].tests > 1:
+            level += (
+                f", 5 % shared by {pairs[0].tests} tests (the strictest step of Holm's correction)"
+            )
+        lines.append(f"Numbers needed are for {100 * plan.power:g} % power; {level}.")
     return ["", *lines] if lines else []
 
 
@@ -107,7 +108,7 @@ def words(topic: Topic, pair: Pair, plan: Plan) -> str:
     else:
         text = (
             f"{first} and {second} are not distinguishable: {size} apart, corrected p "
-            f"{pair.adjusted_p:.2g} on {basis}.{_hindsight(topic, pair, plan)}"
+            f"{pair.adjusted_p:.2g} on {basis}.{_hindsight(topic, pair)}"
         )
     if found.mcnemar_p is not None:
         text += f" McNemar's p: {found.mcnemar_p:.2g}."
@@ -133,36 +134,46 @@ def _size(topic: Topic, value: float) -> str:
 
 
 def _basis(topic: Topic, found: Difference) -> str:
-    images = f"{found.n} {topic.counted}"
-    return f"{found.count} seeds of {images} each" if found.method == SEEDS else images
+    text = f"{found.n} {topic.counted}"
+    if 0 < found.units < found.n:
+        text += f" of {found.units} {topic.units}"
+    return f"{found.count} seeds of {text} each" if found.method == SEEDS else text
 
 
 def _unit(topic: Topic, found: Difference) -> str:
     return "seeds" if found.method == SEEDS else topic.counted
 
 
-def _hindsight(topic: Topic, pair: Pair, plan: Plan) -> str:
+def _number(topic: Topic, found: Difference, count: int) -> str:
+    """`40 images`, `40 images of 8 patients`, `12 seeds`."""
+    text = f"{count:,} {_unit(topic, found)}"
+    if 0 < found.units < found.n:
+        text += f" of {round(count * found.units / found.n):,} {topic.units}"
+    return text
+
+
+def _hindsight(topic: Topic, pair: Pair) -> str:
     """What the images at hand could have shown, and how many the difference seen would take."""
-    if pair.resolution is None or pair.needed is None:
+    found = pair.difference
+    if pair.needed is None:
         return ""
-    return (
-        f" These {_unit(topic, pair.difference)} tell differences from "
-        f"{_size(topic, pair.resolution)} on ({100 * plan.power:g} % power at "
-        f"{level_text(pair)}); for the one seen, about {pair.needed:,} are needed."
-    )
+    if pair.resolution is None:
+        units = topic.units if found.units < found.n else topic.counted
+        here = f" {found.units} {units} are too few for any difference at {level_text(pair)}"
+    else:
+        size = _size(topic, pair.resolution)
+        here = f" These {_unit(topic, found)} tell differences from {size} on"
+    return f"{here}; the one seen needs about {_number(topic, found, pair.needed)}."
 
 
 def _foresight(topic: Topic, pair: Pair, plan: Plan) -> str:
     """How many images a planned comparison takes; empty where none is planned."""
     if plan.difference is None:
         return ""
-    size, unit = _size(topic, plan.difference), _unit(topic, pair.difference)
+    found, size = pair.difference, _size(topic, plan.difference)
     if pair.planned is None:
-        return f" How many {unit} would tell {size} cannot be said: the spread is not known."
-    return (
-        f" To tell {size} with {100 * plan.power:g} % power at {level_text(pair)}, about "
-        f"{pair.planned:,} {unit} are needed; here are {pair.difference.count:,}."
-    )
+        return f" What would tell {size} cannot be said: the spread of the difference is not known."
+    return f" To tell {size}, about {_number(topic, found, pair.planned)} are needed."
 
 
 def facts(matrices: Sequence[Matrix]) -> list[dict[str, Any]]:
