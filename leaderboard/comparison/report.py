@@ -210,11 +210,11 @@ def topic_facts(topic: Topic) -> dict[str, Any]:
 def pair_facts(topic: Topic, pair: Pair, plan: Plan) -> dict[str, Any]:
     """A pair, JSON-able."""
     found = asdict(pair.difference)
-    wanted = ("value", "low", "high", "p", "n", "standard_error", "method", "mcnemar_p", "reason")
+    wanted = ("value", "low", "high", "p", "n", "units", "standard_error", "method", "mcnemar_p")
     return {
         "first": pair.first,
         "second": pair.second,
-        **{name: found[name] for name in wanted},
+        **{name: found[name] for name in (*wanted, "reason")},
         "adjusted_p": pair.adjusted_p,
         "distinguishable": pair.distinguishable,
         "winner": pair.winner,

@@ -41,7 +41,7 @@ def test_clear_and_unclear_pairs_are_told_apart(make, tmp_path):
     assert [matrix.score(name) for name in matrix.names] == [(1, 1, 0), (1, 1, 0), (0, 0, 2)]
     texts = [words(matrix.topic, pair, matrix.plan) for pair in matrix.pairs]
     assert "a@v and b@v are not distinguishable: 0.10 dB apart" in texts[0]
-    assert "are needed" in texts[0]
+    assert "the one seen needs about 8,180 images." in texts[0]
     assert "a@v is better than c@v by 10.00 dB" in texts[1]
 
 
@@ -109,12 +109,12 @@ def test_where_seeds_are_compared_seeds_are_what_is_needed(make, tmp_path):
 
 
 def test_patients_that_are_too_few_for_any_difference_are_not_said_to_be_enough(results, capsys):
-    """Four patients a modality, of one modality: sixteen sign patterns, p never below 1/8."""
+    """Three patients: eight sign patterns, and p never is below 1/4."""
     arguments = ["compare", "down8", "down16", "--metric", "psnr", "--group", "ct"]
     assert invoke([*arguments, "--difference", "5", "--results", str(results)]) == 0
     told = capsys.readouterr().out
-    assert "4 images are too few for any difference at 5 %" in told
-    assert "about 6 images" in told
+    assert "on 4 images of 3 patients. 3 patients are too few for any difference at 5 %" in told
+    assert "To tell 5.00 dB, about 8 images of 6 patients are needed." in told
 
 
 def test_a_control_is_not_compared(results, capsys):
