@@ -32,7 +32,6 @@ _ROWS, _STARTS = "rows.jsonl", "starts.i64"
 _START = np.dtype("<i8")
 
 
-
 @dataclass(frozen=True)
 class KeptRows(Sequence[Any]):
     """Rows of a finished list, in order, each as plain JSON gives it."""
@@ -118,8 +117,9 @@ def _is_finished(folder: Path) -> bool:
 def _write(folder: Path, rows: Iterable[Any]) -> None:
     # The places get their name last: where they are, the rows are.
     with sealed_writer(folder / _STARTS) as starts, sealed_writer(folder / _ROWS) as lines:
+        encode = json.JSONEncoder(separators=(",", ":")).encode
         end = 0
         starts.write(end.to_bytes(8, "little"))
         for row in rows:
-            end += lines.write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+            end += lines.write(encode(row).encode() + b"\n")
             starts.write(end.to_bytes(8, "little"))

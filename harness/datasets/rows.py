@@ -191,6 +191,8 @@ def text_field(fields: Mapping[str, Any], name: str) -> str | None:
         ValueError: a list, an object, or a text with half of a surrogate pair.
     """
     value = fields.get(name)
+    if isinstance(value, str) and value.isascii():
+        return value or None  # nearly all, and tables are long
     if value is None or value != value or value == "":
         return None
     if isinstance(value, dict | list):

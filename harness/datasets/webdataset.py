@@ -154,9 +154,7 @@ def build(
     return WebDataset(name, tuple(samples), card)
 
 
-def read_samples(
-    shards: Sequence[Path], modality: str, *, reference: str
-) -> Iterator[Sample]:
+def read_samples(shards: Sequence[Path], modality: str, *, reference: str) -> Iterator[Sample]:
     """The samples of shards, one after the other, and their refused members as such that fail.
 
     Args:

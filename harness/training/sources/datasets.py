@@ -21,7 +21,7 @@ from .ct_windows import USUAL, draw_window, show
 from .official_augment import official
 from .pixels import to_square
 from .prepared import prepare
-from .source import TrainingImage, sample_generator
+from .source import ImageSource, TrainingImage, sample_generator
 from .subset import Subset
 
 
@@ -138,12 +138,24 @@ class ListedSource:
 def build_listed(terms: Mapping[str, Any], *, seed: int, where: str) -> ListedSource:
     """The source of `kind: dataset`; see `build_source`."""
     read = read_fields(DatasetTerms, terms, where)
-    try:
-        items = _items(read)
-    except UsageError as error:
-        message = f"{where}: {error}"
-        raise UsageError(message) from error
-    return ListedSource(items, read, seed=seed)
+    return ListedSource(_items(read), read, seed=seed)
+
+
+def require_epoch(source: ImageSource, epoch_images: int | None) -> None:
+    """Refuse a list that is not as long as the epochs in which a stage's lengths are given.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if epoch_images is None or not isinstance(source, ListedSource):
+        return
+    if source.size != epoch_images:
+        message = (
+            f"data.source has {source.size:,} images, and data.epoch_images says that an epoch has "
+            f"{epoch_images:,}. Put the number of images there; where the list is longer, "
+            f"`subset: {epoch_images}` under data.source takes as many of it."
+        )
+        raise UsageError(message)
 
 
 def _items(terms: DatasetTerms) -> Sequence[Item]:

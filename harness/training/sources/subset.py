@@ -33,7 +33,7 @@ class Subset(Sequence[Item]):
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= len(self.items):
-            message = f"a subset of {self.count:,} images of a list of {len(self.items):,}"
+            message = f"subset: {self.count:,} images of a list that has {len(self.items):,}"
             raise UsageError(message)
 
     @cached_property
