@@ -79,7 +79,7 @@ class ListedSource:
         self._seed = seed
         self._orders: dict[int, NDArray[np.uint32]] = {}
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> dict[str, Any]:
         """Without the orders, which follow from the seed."""
         return self.__dict__ | {"_orders": {}}
 
