@@ -23,6 +23,7 @@ from ..losses import contrastive_loss
 from ..recipe import Recipe, StepLosses
 from ..settings import TrainingSettings
 from ..sources.build import build_source
+from ..sources.datasets import require_epoch
 from ..sources.source import ImageSource
 from ..tokenizer_terms import DataTerms
 from .clip_teacher import to_side
@@ -122,6 +123,7 @@ def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> 
         workers=max(settings.threads, 1),
         where="data.source",
     )
+    require_epoch(source, data.epoch_images)
     # From the source itself, so that the words are those of any data set.
     _, side = data.at(0)
     places = range(_APART, _APART + terms.vocabulary_images)
