@@ -144,12 +144,14 @@ def build_listed(terms: Mapping[str, Any], *, seed: int, where: str) -> ListedSo
 def require_epoch(source: ImageSource, epoch_images: int | None) -> None:
     """Refuse a list that is not as long as the epochs in which a stage's lengths are given.
 
+    Published numbers of images are rounded: one in a hundred more or fewer is taken.
+
     Raises:
         UsageError: it is not.
     """
     if epoch_images is None or not isinstance(source, ListedSource):
         return
-    if source.size != epoch_images:
+    if abs(source.size - epoch_images) > epoch_images / 100:
         message = (
             f"data.source has {source.size:,} images, and data.epoch_images says that an epoch has "
             f"{epoch_images:,}. Put the number of images there; where the list is longer, "
