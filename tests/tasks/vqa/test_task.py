@@ -14,7 +14,8 @@ from medbench.harness.record_files import read_results
 from medbench.harness.registry import load_dataset
 from medbench.harness.runner import run
 from medbench.harness.statistics.proportions import mcnemar_p
-from medbench.leaderboard.comparison.matrix import matrices, places
+from medbench.leaderboard.comparison.matrix import matrices
+from medbench.leaderboard.comparison.places import places
 from medbench.leaderboard.comparison.report import facts, words
 from medbench.leaderboard.pairs import not_comparable, paired_difference
 from medbench.tasks.vqa import presets
@@ -198,7 +199,7 @@ def test_answers_of_two_tokenizers_are_compared_image_by_image(vqa_rad):
     assert found.mcnemar_p == mcnemar_p(3, 0)
     (place,) = places({name: [each] for name, each in stored.items()})
     (matrix,) = matrices(place, ["overall"])
-    assert "McNemar's p: 0.25" in words(matrix, matrix.pairs[0])
+    assert "McNemar's p: 0.25" in words(matrix.topic, matrix.pairs[0], matrix.plan)
     assert facts([matrix])[0]["pairs"][0]["mcnemar_p"] == 0.25
 
 
