@@ -69,9 +69,8 @@ class ListedSource:
         if not items:
             message = f"{terms.dataset} has no images"
             raise UsageError(message)
-        if terms.caption == "caption" and not any(item.caption for item in items):
-            message = f"{terms.dataset} has no captions; `caption: modality` makes plain ones"
-            raise UsageError(message)
+        if terms.caption == "caption":
+            require_captions(items, terms)
         self._items = items
         self._terms = terms
         self._seed = seed
@@ -118,6 +117,17 @@ class ListedSource:
             window = draw_window(generator) if drawn else USUAL
             pixels = show(decoded.intensities, window)
         return official(pixels, side, generator) if drawn else to_square(pixels, side)
+
+
+def require_captions(items: Sequence[Item], terms: DatasetTerms) -> None:
+    """Refuse images none of which has a caption.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if not any(item.caption for item in items):
+        message = f"{terms.dataset} has no captions; `caption: modality` makes plain ones"
+        raise UsageError(message)
 
 
 @lru_cache(maxsize=4)
