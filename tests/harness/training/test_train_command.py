@@ -286,7 +286,7 @@ def test_all_that_is_missing_for_any_stage_is_told_before_the_first_is_trained(r
     result = run(path, "--output", "out")
     assert isinstance(result.exception, UsageError)
     told = str(result.exception).splitlines()
-    ends = "start list vgg dino clip val fit test".split()
+    ends = ["start", "list", "vgg", "dino", "clip", "val", "fit", "test"]
     for name in ends:
         assert sum(f"/nowhere/{name}" in line for line in told) == 1, (name, told)
     assert sum("sources[1].kind is 'films'" in line for line in told) == 1
