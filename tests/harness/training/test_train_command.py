@@ -345,6 +345,18 @@ def test_what_changes_no_number_may_be_changed_when_a_run_is_resumed(run, write,
         assert "another configuration" in str(refused.exception), harmful
 
 
+def test_a_checkpoints_weights_are_a_start(run, write, place):
+    run(write(), "--output", "out")
+    (kept,) = (place / "out" / "checkpoints").glob("step-*/average.safetensors")
+    change = {"settings": STAGES["second"]["settings"], "codebooks": {"quantise_from": 0}}
+    change["settings"] = {**SMALL["settings"], **change["settings"]}
+    result = run(write(**change, start={"weights": str(kept)}), "--output", "on")
+    assert result.exit_code == 0, result.exception
+    started, left = (load_file(place / each / "weights.safetensors") for each in ("on", "out"))
+    names = [name for name in started if "vocab_usage" not in name]
+    assert all(torch.equal(started[name], left[name]) for name in names)
+
+
 def test_json_without_a_dry_run_is_refused(run, write):
     assert "--json goes with --dry-run" in str(run(write(), "--json").exception)
 
