@@ -4,8 +4,9 @@
 
 `MEDBENCH_DATA` names a folder with `recon/MODALITY/*.png`, `medmnist/{breast,pneumonia}mnist.npz`
 and `derived_classification/*.npz`. A sweep: call it again to go on. JPEG, WebP and AVIF have the
-bits of MedITok and of VQGAN. Beside the probes stands a ResNet-18 of timm with random weights:
-better than chance, or the probe is broken. Runs start in the output folder, where a link `data`
+bits of MedITok and of VQGAN. Beside the probes stand a ResNet-18 of timm with random weights and
+a small network trained on each set: chance below the one, the other above it, or the probe is
+broken (`real_anchor`). Runs start in the output folder, where a link `data`
 leads to the images, so that the commands told with the tables hold on any machine.
 """
 
@@ -19,10 +20,12 @@ from pathlib import Path
 import timm
 import torch
 import yaml
+from real_anchor import anchor_text, with_anchor
 from safetensors.torch import save_file
 
 from medbench.harness.files import write_bytes
 from medbench.harness.locations import data_root
+from medbench.harness.record_files import load_records
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BOUNDS = ["mean", "down8", "down16"]
@@ -70,16 +73,28 @@ def main() -> None:
     if not page.exists():
         write_bytes(page, b"# Real images\n\n<!-- medbench:begin -->\n<!-- medbench:end -->\n")
     medbench(folder, "leaderboard", "--results", "results", "--update", str(page))
+    if asked.task == "probe":
+        results, ceiling = (load_records(folder / name) for name in ("results", "ceiling"))
+        text = anchor_text(results, ceiling, f"timm:{ANCHOR}@untrained")
+        write_bytes(page, with_anchor(page.read_text(), text).encode())
 
 
 def probe_anchor(folder: Path) -> None:
-    """A network that is known and has learnt nothing."""
+    """A network that is known and has learnt nothing, and one that has learnt the set."""
     torch.manual_seed(0)
     save_file(timm.create_model(ANCHOR).state_dict(), folder / "untrained.safetensors")
     weights = ["--weights", "untrained.safetensors", "--label", "untrained"]
     for dataset in SETS:
-        cell = ["--task", "probe", "--dataset", dataset, "--limit", str(LIMIT)]
-        medbench(folder, "run", "--tokenizer", f"timm:{ANCHOR}", *weights, *cell)
+        images = ["--dataset", dataset, "--limit", str(LIMIT)]
+        medbench(
+            *(folder, "run", "--tokenizer", f"timm:{ANCHOR}", *weights),
+            *("--task", "probe", *images),
+        )
+        # Retention asks its classifier about the originals too; any tokenizer will do.
+        medbench(
+            *(folder, "run", "--tokenizer", "down16", "--output", "ceiling"),
+            *("--task", "recon", "--retention", *images),
+        )
 
 
 def medbench(folder: Path, *words: str) -> None:

@@ -37,6 +37,8 @@ KINDS = {
     "pools": "procedural images that networks are trained on",
     "locks": "held while one of the others is made",
     "tar-index": "where the members of WebDataset shards lie",
+    "lists": "tables and shards that networks are trained on, row by row",
+    "intensities": "what prepared training images show through a window",
     "weights": "downloaded weights; removed only by --kind weights",
 }
 """Folders and files of the cache root that medbench makes."""

@@ -66,7 +66,8 @@ def run(
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset", help="Id, folder:PATH or manifest:FILE; default: the task's own."
+            "--dataset",
+            help="Id, folder:PATH, folder@MODALITY:PATH, manifest:FILE; default: the task's own.",
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Images per group at most.")] = None,

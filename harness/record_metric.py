@@ -84,7 +84,7 @@ class Metric:
     high: Plausible | None = None
     unit: str = ""
     replicates: Replicates | None = None
-    """Values of the common resamples, for rank ranges; only for ranked macro metrics."""
+    """Values of the common resamples, for ranked macro metrics, or of common seeds."""
     flags: list[str] = field(default_factory=list)
     """`rank-deficient`, `contains training images` …"""
     reason: str | None = None

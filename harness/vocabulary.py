@@ -27,8 +27,9 @@ POOLED = "all"
 MACRO = "macro"
 """Group of the unweighted mean over the modalities."""
 
-FACET = re.compile(r"(language|topic|organ|label|level):[^\x00-\x1f]{1,80}")
-"""A group that is not a modality: the questions of one language, the images of one label."""
+FACET = re.compile(r"(language|topic|organ|label|level|set):[^\x00-\x1f]{1,80}")
+"""A group that is not a modality: the questions of one language, the images of one label or of one
+set of a union."""
 SETTING = re.compile(r"[A-Za-z0-9 ._:@%+=/-]{0,60}")
 """Form of `Metric.setting`: `mean lp-val`, `5% of labels`."""
 
@@ -86,10 +87,10 @@ METRICS: dict[str, MetricFacts] = {
         "Effective bits per pixel", "bits", "none", 0.0, _INF, False, 3
     ),
     "perplexity": MetricFacts("Codebook perplexity", "", "none", 1.0, _INF, False, 1),
-    "psnr_lesion": MetricFacts("PSNR in lesions", "dB", "higher", 0.0, 100.0, False, 2),
-    "ssim_lesion": MetricFacts("SSIM in lesions", "", "higher", -1.0, 1.0, False, 4),
-    "psnr_border": MetricFacts("PSNR at lesion borders", "dB", "higher", 0.0, 100.0, False, 2),
-    "ssim_border": MetricFacts("SSIM at lesion borders", "", "higher", -1.0, 1.0, False, 4),
+    "psnr_lesion": MetricFacts("PSNR in masks", "dB", "higher", 0.0, 100.0, False, 2),
+    "ssim_lesion": MetricFacts("SSIM in masks", "", "higher", -1.0, 1.0, False, 4),
+    "psnr_border": MetricFacts("PSNR at mask borders", "dB", "higher", 0.0, 100.0, False, 2),
+    "ssim_border": MetricFacts("SSIM at mask borders", "", "higher", -1.0, 1.0, False, 4),
     "channel_disagreement": MetricFacts("Channel disagreement", "", "lower", 0.0, 1.0, False, 5),
     "label_flip_rate": MetricFacts("Label flips", "", "lower", 0.0, 1.0, False, 4),
     "auc_drop": MetricFacts("AUC drop", "", "lower", -1.0, 1.0, False, 4),

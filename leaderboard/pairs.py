@@ -13,6 +13,7 @@ from ..harness.statistics.bootstrap import bootstrap_means
 from ..harness.statistics.halves import HALVES
 from ..harness.statistics.intervals import Z_95
 from ..harness.statistics.paired import (
+    FLIPS,
     bootstrap_p,
     sign_flip_p,
     t_quantile,
@@ -23,6 +24,7 @@ from .paired_rows import PairedRows, paired_rows
 
 LEVEL = 0.05
 PER_IMAGE = "per image"
+SEEDS = "seeds"
 _RUNS = 50
 """Fewer replicates than this are runs with seeds, not resamples."""
 _TAIL = 100 * LEVEL / 2
@@ -40,6 +42,7 @@ class Difference:
         high: upper end.
         p: two-sided p of "no difference".
         n: images behind it.
+        units: what they are drawn by, patients where known, for rows of both; else 0.
         standard_error: of the difference; `degrees` of freedom belong to it.
         distinguishable: p below 5 %. Among several pairs, correct p first (`holm`).
         better: `first` or `second`, by the metric's direction, whether distinguishable or not;
@@ -59,6 +62,7 @@ class Difference:
     high: float | None = None
     p: float | None = None
     n: int = 0
+    units: int = 0
     standard_error: float | None = None
     degrees: float = math.inf
     better: str | None = None
@@ -70,6 +74,11 @@ class Difference:
     def distinguishable(self) -> bool:
         """Whether p is below 5 %."""
         return self.p is not None and self.p < LEVEL
+
+    @property
+    def count(self) -> int:
+        """What the standard error falls with: seeds where the method is `seeds`, else images."""
+        return round(self.degrees) + 1 if self.method == SEEDS else self.n
 
 
 def paired_difference(
@@ -158,6 +167,7 @@ def _from_rows(facts: Difference, rows: PairedRows, resample: bool) -> Differenc
         return None
     facts = _but(
         facts,
+        units=len(found.contributions),
         standard_error=found.standard_error,
         degrees=found.degrees,
         method=PER_IMAGE,
@@ -171,6 +181,7 @@ def _from_rows(facts: Difference, rows: PairedRows, resample: bool) -> Differenc
         return facts
     interval = bootstrap_means(scores.differences, scores.sample)[facts.group]
     p = sign_flip_p(found.contributions, fingerprint=rows.fingerprint)
+    p = _resolved(p, 1 / (1 + FLIPS), facts.p)
     if interval.low is None:
         return _but(facts, p=p)
     return _but(facts, low=interval.low, high=interval.high, p=p)
@@ -181,7 +192,8 @@ def _near(a: float, b: float, size: float) -> bool:
 
 
 def _from_replicates(facts: Difference, one: Metric, two: Metric) -> Difference | None:
-    if not one.replicates or not two.replicates or len(one.replicates) != len(two.replicates):
+    counts = {len(metric.replicates or ()) for metric in (one, two)}
+    if len(counts) > 1 or counts & {0, 1}:
         return None
     drawn = np.asarray(one.replicates) - np.asarray(two.replicates)
     error = float(drawn.std(ddof=1))
@@ -199,19 +211,19 @@ def _from_replicates(facts: Difference, one: Metric, two: Metric) -> Difference 
         p = _student_p(facts.value, error)
     else:
         low, high = (float(end) for end in np.percentile(drawn, [_TAIL, 100 - _TAIL]))
-        p = bootstrap_p(drawn)
+        p = _resolved(bootstrap_p(drawn), 2 / (1 + len(drawn)), _student_p(facts.value, error))
     found = _but(facts, low=low, high=high, p=p, standard_error=error, degrees=degrees)
-    return _but(found, method="seeds" if len(drawn) < _RUNS else "resamples")
+    return _but(found, method=SEEDS if len(drawn) < _RUNS else "resamples")
 
 
 def _from_intervals(facts: Difference, one: Metric, two: Metric) -> Difference:
     assert facts.value is not None
-    widths = [m.high - m.low for m in (one, two) if m.low is not None and m.high is not None]
-    if len(widths) < 2:
+    widths = [_width(metric) for metric in (one, two)]
+    if None in widths:
         if facts.value == 0:
             return _but(facts, p=1.0, method="equal values")
-        return _but(facts, reason="no intervals: the spread of this value is not known")
-    error = math.hypot(*widths) / (2 * Z_95)
+        return _but(facts, reason="no usable intervals: the spread of this value is not known")
+    error = math.hypot(*(width for width in widths if width is not None)) / (2 * Z_95)
     return _but(
         facts,
         low=facts.value - Z_95 * error,
@@ -220,6 +232,26 @@ def _from_intervals(facts: Difference, one: Metric, two: Metric) -> Difference:
         standard_error=error,
         method="separate intervals",
     )
+
+
+def _width(metric: Metric) -> float | None:
+    """Of the interval; None where there is none, or one that says nothing of the value's spread.
+
+    Resamples of scores that are all equal (every answer right) have no width, and a value cut off
+    at its bound may lie outside its interval.
+    """
+    if metric.value is None or metric.low is None or metric.high is None:
+        return None
+    usable = metric.low <= metric.value <= metric.high and metric.low < metric.high
+    return metric.high - metric.low if usable else None
+
+
+def _resolved(p: float, smallest: float, student: float | None) -> float:
+    """Student's p where random patterns or resamples say no more than "this small or smaller".
+
+    Among many pairs, none would otherwise stay below 5 % when corrected.
+    """
+    return p if p > smallest or student is None else min(p, student)
 
 
 def _student_p(value: float, error: float, degrees: float = math.inf) -> float:

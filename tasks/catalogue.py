@@ -13,7 +13,7 @@ ENTRIES = (
     TaskPlugin(
         "recon",
         "medbench.tasks.recon.task:TASK",
-        "reconstruction: PSNR, SSIM, MS-SSIM, LPIPS, rFID, KID, codebook use, lesions, retention",
+        "reconstruction: PSNR, SSIM, MS-SSIM, LPIPS, rFID, KID, codebook use, masks, retention",
         columns=(
             "psnr",
             "ssim",

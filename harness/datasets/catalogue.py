@@ -13,7 +13,11 @@ _QUESTION_SETS = {"vqa-rad": "vqa_rad", "slake": "slake", "pubmedvision": "pubme
 ENTRIES = (
     Plugin("medsynth", f"{_HERE}.synthetic:build", "procedural, nine classes of images, embedded"),
     Plugin("sample", f"{_HERE}.sample:build", "real images inside installed packages, embedded"),
-    Plugin("folder", f"{_HERE}.folder:build", "folder:PATH, one directory per modality"),
+    Plugin(
+        "folder",
+        f"{_HERE}.folder:build",
+        "folder:PATH, one directory per modality; folder@MODALITY:PATH",
+    ),
     Plugin("manifest", f"{_HERE}.manifest:build", "manifest:FILE.csv or .parquet"),
     Plugin("jsonl", f"{_HERE}.jsonl:build", "jsonl:FILE, one JSON object an image"),
     Plugin("wds", f"{_HERE}.webdataset:build", "wds:PATTERN, WebDataset shards (.tar)"),

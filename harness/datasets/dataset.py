@@ -28,7 +28,7 @@ class Item:
     label: str | None = None
     patient: str | None = None
     load_mask: Callable[[], np.ndarray] | None = None
-    """bool (H, W) lesion mask."""
+    """bool (H, W): the lesion, or the structures that the set marks; its card says which."""
     caption: str | None = None
 
 

@@ -79,5 +79,5 @@ def build(
         UsageError: not a file, or no line that can be used; names the first ones.
     """
     path = find_path(argument, data_root, what="jsonl:FILE")
-    rows = check_rows(path, read_rows(path))
+    rows = list(check_rows(path, read_rows(path)))
     return rows_dataset(reference, path, rows, split=variant)

@@ -25,7 +25,7 @@ ManifestDataset = RowsDataset
 """The name under which the audit knows tables with splits."""
 
 
-def read_rows(table: Path) -> list[RawRow]:
+def read_rows(table: Path) -> Iterator[RawRow]:
     """The table's rows as plain values, numbered as in an editor (the header is row 1).
 
     A row of a CSV table that spans lines has the number of its last one. A row with more or fewer
@@ -37,23 +37,21 @@ def read_rows(table: Path) -> list[RawRow]:
     return _parquet_rows(table) if table.suffix.lower() == ".parquet" else _csv_rows(table)
 
 
-def _parquet_rows(table: Path) -> list[RawRow]:
+def _parquet_rows(table: Path) -> Iterator[RawRow]:
     known = _known_columns(table, column_names(table))
     cells = read_table(table, known).astype(object)
     cells = cells.where(cells.notna(), None)
-    return [
-        RawRow(number, dict(zip(known, values, strict=True)))
-        for number, values in enumerate(cells.itertuples(index=False, name=None), 2)
-    ]
+    for number, values in enumerate(cells.itertuples(index=False, name=None), 2):
+        yield RawRow(number, dict(zip(known, values, strict=True)))
 
 
-def _csv_rows(table: Path) -> list[RawRow]:
+def _csv_rows(table: Path) -> Iterator[RawRow]:
     try:
         with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             reader = csv.reader(file, strict=True)
             columns = next(reader, [])
             known = _known_columns(table, columns)
-            return list(_checked_cells(reader, columns, known))
+            yield from _checked_cells(reader, columns, known)
     except (OSError, csv.Error) as error:
         message = f"{table}: not a readable CSV table ({error})"
         raise UsageError(message) from error
@@ -113,5 +111,5 @@ def build(
         UsageError: not a table, a required column missing, or no row that can be used.
     """
     table = find_path(argument, data_root, what="manifest:FILE")
-    rows = check_rows(table, read_rows(table))
+    rows = list(check_rows(table, read_rows(table)))
     return rows_dataset(reference, table, rows, split=variant)

@@ -22,6 +22,7 @@ from .card import Card
 from .dataset import Item, pick_per_group
 from .folder import check_modalities, find_path
 from .images import MINIMUM_SIDE, Decoded, grey_to_rgb
+from .labels import SEPARATOR
 from .npz_member import ArrayFacts, array_facts, open_member
 
 SPLITS = ("train", "val", "test")
@@ -109,7 +110,7 @@ class NpzDataset:
             if any(value not in (0, 1) for value in values):
                 return None
             shown = names or [str(index) for index in range(len(values))]
-            return "|".join(name for name, value in zip(shown, values, strict=True) if value)
+            return SEPARATOR.join(name for name, value in zip(shown, values, strict=True) if value)
         (value,) = values
         if value < 0 or (names is not None and value >= len(names)):
             return None

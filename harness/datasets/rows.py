@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ _WORDS = {
 """Words for modalities, lower case, with blanks for hyphens and underscores."""
 
 
+@lru_cache(maxsize=256)
 def modality_of(word: str) -> str:
     """The vocabulary's name of a modality as tables write it (`x-ray`, `histopathology`).
 
@@ -92,6 +93,27 @@ class Row:
     problem: str | None = None
     """Why it cannot be used, with table and row; None where it can."""
 
+    def to_json(self) -> list[Any]:
+        """All but the split, as plain values."""
+        window = self.window
+        return [
+            *(self.id, self.group, str(self.path), self.label, self.patient, self.caption),
+            str(self.mask) if self.mask else None,
+            [window.low, window.high, window.bias] if window else None,
+            self.problem,
+        ]
+
+    @staticmethod
+    def from_json(values: Sequence[Any]) -> Row:
+        """What `to_json` gave."""
+        name, group, path, label, patient, caption, mask, window, problem = values
+        return Row(
+            *(name, group, Path(path), label, patient, caption),
+            mask=Path(mask) if mask else None,
+            window=Window(*window) if window else None,
+            problem=problem,
+        )
+
     def item(self) -> Item:
         """The dataset's item; it fails on loading where there is a problem."""
         if self.problem is not None:
@@ -113,14 +135,19 @@ class Row:
         )
 
 
-def check_rows(table: Path, raw: Iterable[RawRow]) -> list[Row]:
-    """All rows in order, checked one by one; a repeated id makes the later row unusable."""
-    rows: list[Row] = []
+def check_rows(table: Path, raw: Iterable[RawRow], *, ct_bias: float = 0.0) -> Iterator[Row]:
+    """All rows in order, checked one by one; a repeated id makes the later row unusable.
+
+    Args:
+        table: where they stand.
+        raw: as read.
+        ct_bias: of rows of CT that say nothing of one.
+    """
     taken: set[str] = set()
     for each in raw:
         where = f"{table}: row {each.number}"
         try:
-            row = _checked(table, each)
+            row = _checked(table, each, ct_bias)
             if row.id in taken:
                 message = f"{row.id!r} occurs more than once; ids (or paths) must differ"
                 raise ValueError(message)
@@ -130,11 +157,10 @@ def check_rows(table: Path, raw: Iterable[RawRow]) -> list[Row]:
             name = f"row-{each.number}"
             row = Row(name, UNKNOWN, table, split=split, problem=f"{where}: {error}")
         taken.add(row.id)
-        rows.append(row)
-    return rows
+        yield row
 
 
-def _checked(table: Path, raw: RawRow) -> Row:
+def _checked(table: Path, raw: RawRow, ct_bias: float) -> Row:
     if raw.fields is None:
         raise ValueError(raw.problem)
     fields = raw.fields
@@ -154,7 +180,7 @@ def _checked(table: Path, raw: RawRow) -> Row:
         caption=text_field(fields, "caption"),
         split=text_field(fields, "split"),
         mask=_inside(table, "mask", mask) if mask else None,
-        window=window_of(fields, group),
+        window=window_of(fields, group, ct_bias=ct_bias),
     )
 
 
@@ -165,6 +191,8 @@ def text_field(fields: Mapping[str, Any], name: str) -> str | None:
         ValueError: a list, an object, or a text with half of a surrogate pair.
     """
     value = fields.get(name)
+    if isinstance(value, str) and value.isascii():
+        return value or None  # nearly all, and tables are long
     if value is None or value != value or value == "":
         return None
     if isinstance(value, dict | list):
@@ -186,7 +214,7 @@ def _inside(table: Path, field: str, given: str) -> Path:
     write to the disk makes one, and data folders are often put together from links. (Links in a
     tar file come with it from elsewhere, and are refused.)
     """
-    climbs = Path(os.path.normpath(given)).parts[:1] == (os.pardir,)
+    climbs = os.pardir in given and Path(os.path.normpath(given)).parts[:1] == (os.pardir,)
     if "\0" in given or (climbs and not Path(given).is_absolute()):
         message = (
             f"{field} {given!r} leaves the table's folder. "
@@ -196,14 +224,21 @@ def _inside(table: Path, field: str, given: str) -> Path:
     return table.parent / given
 
 
-def window_of(fields: Mapping[str, Any], group: str) -> Window | None:
+def window_of(fields: Mapping[str, Any], group: str, *, ct_bias: float = 0.0) -> Window | None:
     """The window that a row's fields state; of CT with a bias alone -1000..1000 HU.
+
+    Args:
+        fields: of the row.
+        group: its modality.
+        ct_bias: of CT whose fields state none.
 
     Raises:
         ValueError: not two finite numbers in order.
     """
     low, high = text_field(fields, "window_low"), text_field(fields, "window_high")
-    bias = text_field(fields, "bias") or (text_field(fields, "ct_bias") if group == "ct" else None)
+    bias = text_field(fields, "bias")
+    if bias is None and group == "ct":
+        bias = text_field(fields, "ct_bias") or str(ct_bias)
     if low is None and high is None:
         if bias is None or bias.strip("0.") == "" or group != "ct":
             return None

@@ -2,7 +2,8 @@
 
 `SAMed2D_v1.json` maps each image to its masks. Names are
 `images/MODALITY_KIND--SET--CASE--AXIS_SLICE.png` and `masks/IMAGE STEM--CLASS_INSTANCE.png`.
-No file of the owners was at hand; names that do not fit stay as failing items.
+No file of the owners was at hand; names that do not fit stay as failing items. CLASS is a number
+whose meaning is not in the name, so organs, instruments and lesions cannot be told apart.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def read_mask(image: MaskedImage, name: str) -> np.ndarray:
 
 
 def union_mask(image: MaskedImage) -> np.ndarray:
-    """All masks of an image together: bool (H, W).
+    """All masked structures of an image together, lesions or not: bool (H, W).
 
     Raises:
         UsageError: one cannot be read, or their sizes differ; names the file.

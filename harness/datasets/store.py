@@ -107,9 +107,18 @@ def ingest(dataset: Dataset, *, limit: int | None = None, side: int = 256) -> Im
     if not items:
         message = f"dataset {dataset.id!r} has no images. {dataset.card.how_to_get}"
         raise UsageError(message)
+    return ingest_items(items, dataset.id, side=side)
+
+
+def ingest_items(items: Sequence[Item], name: str, *, side: int) -> ImageStore:
+    """Read at least one item, of the data set of that name, through the cache.
+
+    Raises:
+        UsageError: none can be read, or the cache cannot be written.
+    """
     path = cache_root() / "images" / _cache_key(items, side)
     if not _is_usable(path):
-        with exclusive(f"images-{path.name}", f"the image cache of {dataset.id}") as alone:
+        with exclusive(f"images-{path.name}", f"the image cache of {name}") as alone:
             if not _is_usable(path):
                 # What is damaged; and, where nobody else can be at it, what killed runs began.
                 for old in (path, *(path.parent.glob(f".{path.name}.*") if alone else ())):

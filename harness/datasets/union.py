@@ -6,7 +6,7 @@ too: a patient `1` of one set is not the patient `1` of another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +44,23 @@ class UnionDataset:
             UsageError: a set has no such part.
         """
         return _union(tuple(part_of(member, name) for member in self.members), name)
+
+
+def sets_of(dataset_id: str, image_ids: Iterable[str]) -> list[str]:
+    """Id of the set that each image of a union is of; nothing for any other dataset.
+
+    Args:
+        dataset_id: of the union.
+        image_ids: of its images.
+    """
+    kind, _, listed = dataset_id.partition(":")
+    if kind != "union":
+        return []
+    members = sorted(listed.split(","), key=len, reverse=True)
+    return [
+        next((member for member in members if image.startswith(f"{member}/")), "")
+        for image in image_ids
+    ]
 
 
 def _union(members: tuple[Dataset, ...], split: str) -> UnionDataset:

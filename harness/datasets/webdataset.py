@@ -10,7 +10,7 @@ Images are read where they lie in the shards. In memory stays one entry per samp
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,26 @@ class Sample:
     window: Window | None = None
     problem: str | None = None
     """Why it cannot be used; None where it can."""
+
+    def to_json(self) -> list[Any]:
+        """All fields as plain values."""
+        image, window = self.image, self.window
+        return [
+            *(self.id, self.group, str(self.shard)),
+            [image.name, image.offset, image.size] if image else None,
+            *(self.label, self.patient, self.caption),
+            [window.low, window.high, window.bias] if window else None,
+            self.problem,
+        ]
+
+    @staticmethod
+    def from_json(values: Sequence[Any]) -> Sample:
+        """What `to_json` gave."""
+        name, group, shard, image, label, patient, caption, window, problem = values
+        return Sample(
+            *(name, group, Path(shard), Member(*image) if image else None),
+            *(label, patient, caption, Window(*window) if window else None, problem),
+        )
 
     def item(self) -> Item:
         """The dataset's item."""
@@ -106,10 +126,8 @@ def build(
         MissingPrerequisite: a shard is not there.
         UsageError: compressed or no tar files, a wrong modality, or no sample that can be used.
     """
-    if variant:
-        check_modalities([variant], where=reference)
     shards = find_shards(argument, data_root)
-    samples = [each for shard in shards for each in _samples(tar_index(shard), variant)]
+    samples = list(read_samples(shards, variant, reference=reference))
     good = [each for each in samples if each.problem is None]
     if not good:
         first = "; ".join(str(each.problem) for each in samples[:3]) or "no images in the shards"
@@ -134,6 +152,23 @@ def build(
         }
     )
     return WebDataset(name, tuple(samples), card)
+
+
+def read_samples(shards: Sequence[Path], modality: str, *, reference: str) -> Iterator[Sample]:
+    """The samples of shards, one after the other, and their refused members as such that fail.
+
+    Args:
+        shards: tar files.
+        modality: of samples that state none; may be empty.
+        reference: for messages.
+
+    Raises:
+        UsageError: a compressed or no tar file, or a wrong modality.
+    """
+    if modality:
+        check_modalities([modality], where=reference)
+    for shard in shards:
+        yield from _samples(tar_index(shard), modality)
 
 
 def find_shards(argument: str, data_root: Path | None) -> list[Path]:

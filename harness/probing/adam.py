@@ -4,7 +4,7 @@ Nothing here chooses an epoch. Whoever reports the best one on the images that i
 reports a maximum over noise, which is why this is never the probe of the tables (`linear` is).
 
 Source: MedITok, appendix C.2 (Adam, batch 128, until convergence, no augmentation); the learning
-rate and the stopping rule are not printed there.
+rate and what counts as convergence are not printed there.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ class AdamTerms:
         learning_rate: of Adam, whose other settings are torch's.
         batch: images per step.
         epochs: at most.
-        steps: at most; sets of many thousand images stop before their last epoch.
-        converged: mean loss of an epoch, nats, below which there is nothing left to learn.
+        patience: epochs in a row without `improvement`, after which it stops.
+        improvement: part by which the mean training loss of an epoch must undercut that of the
+            last epoch that did.
     """
 
     learning_rate: float = 1e-3
     batch: int = 128
     epochs: int = 200
-    steps: int = 20_000
-    converged: float = 1e-3
+    patience: int = 10
+    improvement: float = 1e-3
 
 
 PAPER = AdamTerms()
@@ -71,10 +72,13 @@ def adam_scores(
         )
     fit = _Fit(train, seed, terms)
     scored = torch.from_numpy(np.array(features, dtype=np.float32))
-    for epoch in range(terms.epochs):
+    lowest, in_vain = np.inf, 0
+    for _ in range(terms.epochs):
         loss = fit.epoch()
         yield fit.logits(scored).double().numpy()
-        if loss < terms.converged or (epoch + 1) * fit.steps_of_epoch >= terms.steps:
+        improved = loss < lowest * (1 - terms.improvement)
+        lowest, in_vain = (loss, 0) if improved else (lowest, in_vain + 1)
+        if in_vain >= terms.patience:
             return
 
 
@@ -116,11 +120,6 @@ class _Fit:
         start = start.mul_(2 * bound).sub_(bound)
         self._weight, self._bias = start[:-1].clone(), start[-1].clone()
         self._states = [_State(each) for each in (self._weight, self._bias)]
-
-    @property
-    def steps_of_epoch(self) -> int:
-        """Steps that one pass over the training images takes."""
-        return -(-len(self._targets) // self._terms.batch)
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """float32 (N, C)."""

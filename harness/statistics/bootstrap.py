@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import MetricError, UsageError
 from ..vocabulary import MACRO, POOLED
-from .draws import DrawStream, strata_rows
+from .draws import DrawStream, strata_rows, unit_numbers
 from .intervals import CONFIDENCE, Interval
 
 if TYPE_CHECKING:
@@ -68,9 +68,8 @@ class Sample:
     def _units_of(self, rows: NDArray[np.int64]) -> StratumUnits:
         if self.clusters is None:
             return StratumUnits(rows, np.arange(len(rows)), len(rows))
-        keys = [self.clusters[row] or row for row in rows.tolist()]
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        return StratumUnits(rows, np.array([numbers[key] for key in keys]), len(numbers))
+        unit = unit_numbers([self.clusters[int(row)] for row in rows])
+        return StratumUnits(rows, unit, int(unit.max()) + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

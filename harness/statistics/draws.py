@@ -58,6 +58,17 @@ class DrawStream:
         return np.sort(order[:, :size], axis=1)
 
 
+def unit_numbers(keys: Sequence[str]) -> NDArray[np.int64]:
+    """Number 0, 1 … of the unit (patient, volume) of each row, int64 (n,), by first appearance.
+
+    Args:
+        keys: of the units; an empty string makes its row a unit of its own.
+    """
+    named = [key or row for row, key in enumerate(keys)]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(named))}
+    return np.array([numbers[key] for key in named], dtype=np.int64)
+
+
 def strata_rows(strata: Sequence[str] | NDArray[np.str_]) -> dict[str, NDArray[np.int64]]:
     """Row numbers of each stratum, strata in alphabetical order, rows in the given order."""
     names, codes = np.unique(np.asarray(strata, dtype=np.str_), return_inverse=True)

@@ -118,7 +118,12 @@ def _of_tokenizer(
     terms = read_fields(TokenizerTerms, sections(config), "the configuration")
     teacher, looked_at = terms.alignment, terms.validation
     learns_texts = teacher is not None and teacher.side == "text"
-    problems = source_problems(terms.data.source, "data.source", texts=learns_texts)
+    problems = source_problems(
+        terms.data.source,
+        "data.source",
+        texts=learns_texts,
+        epoch_images=terms.data.epoch_images,
+    )
     if terms.start is not None and terms.start.weights is not None:
         problems += _problem_of(_find_file, terms.start.weights, "start.weights")
     if terms.perceptual is not None:

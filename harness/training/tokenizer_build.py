@@ -20,6 +20,7 @@ from .config_terms import read_fields
 from .perceptual import build_perceptual
 from .settings import TrainingSettings
 from .sources.build import build_source
+from .sources.datasets import require_epoch
 from .sources.source import ImageSource
 from .tokenizer_recipe import TokenizerRecipe
 from .tokenizer_terms import Start, TokenizerTerms, sections
@@ -67,6 +68,7 @@ def build_tokenizer_recipe(
         workers=max(settings.threads, 1),
         where="data.source",
     )
+    require_epoch(source, terms.data.epoch_images)
     recipe = TokenizerRecipe(
         trainable,
         terms,

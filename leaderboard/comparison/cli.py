@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from .curve import Curve
+    from .pairing import Plan
+    from .places import Place
 
 
 def compare(
@@ -41,6 +46,16 @@ def compare(
         Path | None,
         typer.Option("--output", "--out", help="With --curve: the picture to write, .svg."),
     ] = None,
+    difference: Annotated[
+        float | None,
+        typer.Option(
+            "--difference",
+            help="Say how many images would tell this difference, in the unit of --metric.",
+        ),
+    ] = None,
+    power: Annotated[
+        float, typer.Option("--power", help="Chance to tell it.", show_default=True)
+    ] = 0.8,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Say which of several systems are distinguishable, on what, and what more images would show.
@@ -50,8 +65,14 @@ def compare(
     """
     from ..references import named
     from . import report
-    from .matrix import matrices, places
+    from .matrix import matrices
+    from .pairing import Plan
+    from .places import places
 
+    if difference is not None and len(metric or []) != 1:
+        message = "--difference is in the unit of one metric; name it, such as --metric psnr"
+        raise UsageError(message)
+    plan = Plan(power, difference)
     found = [
         place
         for place in places(named(systems, results))
@@ -61,44 +82,47 @@ def compare(
         message = f"no two systems share task {task or 'any'} on dataset {dataset or 'any'}"
         raise UsageError(message)
     if curve:
-        _curves(found, metric, group, output, as_json)
+        _curves(
+            [line for place in found for line in _lines(place, metric, group, plan)],
+            output,
+            as_json,
+        )
         return
     if output is not None:
         message = "--output writes the picture of --curve; give both"
         raise UsageError(message)
-    all_of_them = [matrix for place in found for matrix in matrices(place, metric, group)]
-    if not all_of_them:
+    compared = [matrix for place in found for matrix in matrices(place, metric, group, plan)]
+    if not compared:
         message = "the systems share no metric that has a better direction"
         raise UsageError(message)
-    text = json.dumps(report.facts(all_of_them), indent=1) if as_json else ""
-    typer.echo(text or report.text_report(all_of_them))
+    text = json.dumps(report.facts(compared), indent=1) if as_json else ""
+    typer.echo(text or report.text_report(compared))
 
 
-def _curves(
-    found: list, metrics: list[str] | None, group: str | None, output: Path | None, as_json: bool
-) -> None:
-    from dataclasses import asdict
-
-    from ...harness.files import write_bytes
+def _lines(place: Place, metrics: list[str] | None, group: str | None, plan: Plan) -> list[Curve]:
     from ...harness.tables import columns_of
-    from .curve import curve, curve_svg, curve_table
+    from .curve import curve
 
-    lines = []
-    for place in found:
-        records = [stored.record for stored in place.systems.values()]
-        default = columns_of(place.task, records)[:1]
-        chosen = metrics or [f"{c.metric}[{c.setting}]" if c.setting else c.metric for c in default]
-        lines += [curve(place, metric, group) for metric in chosen]
+    default = columns_of(place.task, place.records)[:1]
+    chosen = metrics or [f"{c.metric}[{c.setting}]" if c.setting else c.metric for c in default]
+    return [curve(place, metric, group, plan) for metric in chosen]
+
+
+def _curves(lines: list[Curve], output: Path | None, as_json: bool) -> None:
+    from ...harness.files import write_bytes
+    from .curve import curve_facts, curve_svg, curve_table
+
     if output is not None:
         if output.suffix != ".svg":
             message = f"--output {output}: a curve is written as .svg"
             raise UsageError(message)
         for number, line in enumerate(lines):
-            several = f"-{line.task}-{line.column.metric}-{number}" if len(lines) > 1 else ""
-            path = output.with_name(f"{output.stem}{several}.svg")
+            several = f"-{line.topic.place.task}-{line.topic.column.metric}-{number}"
+            stem = output.stem + (several if len(lines) > 1 else "")
+            path = output.with_name(f"{stem}.svg")
             write_bytes(path, curve_svg(line).encode())
             typer.echo(str(path), err=True)
     if as_json:
-        typer.echo(json.dumps([asdict(line) for line in lines], indent=1))
+        typer.echo(json.dumps([curve_facts(line) for line in lines], indent=1))
     else:
         typer.echo("\n\n".join(curve_table(line) for line in lines))

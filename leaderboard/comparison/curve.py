@@ -1,17 +1,20 @@
-"""A metric over the checkpoints of one model, as a table and an SVG picture."""
+"""A metric over the checkpoints of one model: values, changes in words, and an SVG picture."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
+from typing import Any
 
 from ...harness.errors import UsageError
 from ...harness.tables import Column, Row, text_table
 from ...harness.vocabulary import METRICS
-from .matrix import Place
+from .pairing import Pair, Plan, tested
+from .places import Place, Topic, topic
+from .report import closing, difference_cells, pair_facts, topic_facts, value_cell, words
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 360, 64
 _TICKS = 5
@@ -30,19 +33,27 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A metric of one task and dataset over checkpoints, in the order of their steps."""
+    """A metric of one task and dataset over checkpoints, in the order of their steps.
 
-    task: str
-    dataset: str
-    column: Column
-    group: str
+    Attributes:
+        topic: the metric, and each checkpoint's record.
+        points: by step.
+        steps: whether the labels name steps; otherwise the points are numbered as given.
+        changes: each point minus the one before; p values are corrected over them.
+        whole: the last point minus the first, a test of its own; None of two points.
+        plan: what power is stated for.
+    """
+
+    topic: Topic
     points: Sequence[Point]
     steps: bool
-    """Whether the labels name steps; otherwise the points are numbered as given."""
+    changes: Sequence[Pair]
+    whole: Pair | None
+    plan: Plan
 
 
-def curve(place: Place, metric: str, group: str | None = None) -> Curve:
-    """The values of one metric over the systems of a place.
+def curve(place: Place, metric: str, group: str | None = None, plan: Plan | None = None) -> Curve:
+    """The values of one metric over the systems of a place, and what changed between them.
 
     A label such as `meditok@step-2000` or `meditok@2k` gives the step by its last number.
 
@@ -53,11 +64,8 @@ def curve(place: Place, metric: str, group: str | None = None) -> Curve:
     if column.metric not in METRICS:
         message = f"unknown metric {column.metric!r}; known: {', '.join(METRICS)}"
         raise UsageError(message)
-    found = {}
-    for name, stored in place.systems.items():
-        chosen = column.of(stored.record, group) if group else column.overall(stored.record)
-        if chosen is not None and chosen.value is not None:
-            found[name] = chosen
+    about, plan = topic(place, column, group), plan or Plan()
+    found = {name: m for name in about.stored if (m := about.metric(name)) is not None}
     if len(found) < 2:
         message = f"a curve of {metric} needs two checkpoints with a value, got {len(found)}"
         raise UsageError(message)
@@ -70,9 +78,11 @@ def curve(place: Place, metric: str, group: str | None = None) -> Curve:
         )
         if m.value is not None
     ]
-    groups = {m.group for m in found.values()}
-    ordered = sorted(points, key=lambda point: point.step)
-    return Curve(place.task, place.dataset, column, "/".join(sorted(groups)), ordered, steps)
+    points.sort(key=lambda point: point.step)
+    names = [point.label for point in points]
+    changes = tested(about, list(zip(names[1:], names, strict=False)), plan)
+    (whole,) = tested(about, [(names[-1], names[0])], plan) if len(names) > 2 else [None]
+    return Curve(about, points, steps, changes, whole, plan)
 
 
 def _step(name: str) -> float | None:
@@ -85,28 +95,42 @@ def _step(name: str) -> float | None:
 
 
 def curve_table(line: Curve) -> str:
-    """The curve as text."""
-    digits = METRICS[line.column.metric].digits
+    """The curve as text: values, changes, and a sentence for each change."""
+    about = line.topic
     rows: list[Row] = []
-    before: float | None = None
-    for point in line.points:
-        interval = (
-            "–"
-            if point.low is None or point.high is None
-            else f"{point.low:.{digits}f} … {point.high:.{digits}f}"
-        )
+    for point, change in zip(line.points, [None, *line.changes], strict=True):
+        ends = [value_cell(about, end) for end in (point.low, point.high)]
+        cells = {} if change is None else difference_cells(about, change)
         rows.append(
             {
-                "tokenizer": point.label,
+                "tokenizer": about.label(point.label),
                 "step": f"{point.step:g}",
-                "value": f"{point.value:.{digits}f}",
-                "95 %": interval,
-                "change": "–" if before is None else f"{point.value - before:+.{digits}f}",
+                "value": value_cell(about, point.value),
+                "95 %": "–" if "–" in ends else " … ".join(ends),
+                "change": cells.get("difference", "–"),
+                "95 % of change": cells.get("95 %", "–"),
+                "corrected p": cells.get("corrected p", "–"),
             }
         )
-        before = point.value
-    title = f"{line.task} on {line.dataset}: {line.column.heading} of {line.group}"
-    return f"{title}\n{text_table(rows)}"
+    lines = [about.title, text_table(rows), ""]
+    lines += [f"- {words(about, change, line.plan)}" for change in line.changes]
+    if line.whole is not None:
+        lines.append(
+            f"- First to last (a test of its own, at 5 %): {words(about, line.whole, line.plan)}"
+        )
+    return "\n".join([*lines, *closing(line.changes, about.notes, line.plan)])
+
+
+def curve_facts(line: Curve) -> dict[str, Any]:
+    """The curve, JSON-able."""
+    whole = line.whole and pair_facts(line.topic, line.whole, line.plan)
+    return {
+        **topic_facts(line.topic),
+        "steps": line.steps,
+        "points": [asdict(point) for point in line.points],
+        "changes": [pair_facts(line.topic, change, line.plan) for change in line.changes],
+        "whole": whole,
+    }
 
 
 def curve_svg(line: Curve) -> str:
@@ -122,14 +146,14 @@ def curve_svg(line: Curve) -> str:
         down = _HEIGHT - _MARGIN - (y - y0) / (y1 - y0) * (_HEIGHT - 2 * _MARGIN)
         return f"{across:.1f}", f"{down:.1f}"
 
-    title = escape(f"{line.task} on {line.dataset}: {line.column.heading} of {line.group}")
+    title = escape(line.topic.title)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'font-family="sans-serif" font-size="12"><title>{title}</title>',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         f'<text x="{_WIDTH / 2:g}" y="24" text-anchor="middle" font-size="14">{title}</text>',
     ]
-    digits = METRICS[line.column.metric].digits
+    digits = METRICS[line.topic.column.metric].digits
     for number in range(_TICKS):
         level = y0 + (y1 - y0) * number / (_TICKS - 1)
         left, down = place(x0, level)

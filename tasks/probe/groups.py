@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...harness.datasets.labels import hold_several, names_of, strata_of
 from ...harness.errors import MetricError
 from ...harness.metrics.classification import class_numbers
 from .splits import PARTS, Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-SEPARATOR = "|"
-"""Between the labels of an image that has several."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,20 +40,18 @@ class Group:
 
     def strata(self, part: str) -> list[str]:
         """A name for each image of a part: its class, or the rarest of its labels."""
-        truth = self.truth[part]
-        if truth.ndim == 1:
-            return [self.classes[number] for number in truth]
-        rarest_first = np.argsort(truth.sum(axis=0), kind="stable")
-        held = truth[:, rarest_first]
-        first = rarest_first[held.argmax(axis=1)].tolist()
-        return [
-            self.classes[number] if row.any() else "no label"
-            for number, row in zip(first, held, strict=True)
-        ]
+        labels = self.parts[part].labels.tolist()
+        return strata_of(labels) if self.multi_label else labels
 
 
-def make_group(name: str, parts: Mapping[str, Part], *, multi_label: bool) -> Group:
+def make_group(name: str, parts: Mapping[str, Part], *, multi_label: bool = False) -> Group:
     """The images of one group and their classes.
+
+    Args:
+        name: of the group.
+        parts: labelled images of all groups, by `PARTS`.
+        multi_label: the set says that several labels may hold, whether or not an image shows it;
+            otherwise the labels of the group tell (`hold_several`).
 
     Raises:
         MetricError: a part without images, one class only, a class that a part lacks, or one that
@@ -65,6 +61,7 @@ def make_group(name: str, parts: Mapping[str, Part], *, multi_label: bool) -> Gr
     for part in PARTS:
         if not len(own[part].rows):
             raise MetricError(f"{name}: the {part} part has no labelled image. Use a larger limit.")
+    multi_label = multi_label or any(hold_several(images.labels) for images in own.values())
     names = {part: _names(images.labels, multi_label) for part, images in own.items()}
     classes = tuple(sorted(names["train"]))
     if len(classes) < (1 if multi_label else 2):
@@ -84,7 +81,7 @@ def make_group(name: str, parts: Mapping[str, Part], *, multi_label: bool) -> Gr
 def _names(labels: NDArray[np.object_], multi_label: bool) -> set[str]:
     if not multi_label:
         return set(labels)
-    return {each for label in set(labels) for each in label.split(SEPARATOR) if each}
+    return {each for label in set(labels) for each in names_of(label)}
 
 
 def _same_classes(name: str, part: str, found: set[str], classes: Sequence[str]) -> None:
@@ -108,7 +105,7 @@ def _truth(
 ) -> NDArray[np.int64]:
     if not multi_label:
         return class_numbers(labels.tolist(), classes)
-    held = [set(label.split(SEPARATOR)) for label in labels]
+    held = [set(names_of(label)) for label in labels]
     return np.array([[each in names for each in classes] for names in held], dtype=np.int64)
 
 

@@ -223,7 +223,6 @@ class _Probing:
         peaks: Peaks = lp_paper(
             self._probed,
             dataset_id=self._cell.plan.dataset_id,
-            fingerprint=self._cell.store.fingerprint,
             seeds=range(self._cell.seed, self._cell.seed + runs),
         )
         return {

@@ -14,7 +14,8 @@ from ...harness.probing.adam import adam_scores
 from ...harness.probing.linear import Labelled, fit_linear_probe
 from ...harness.probing.neighbours import neighbour_scores
 from ...harness.probing.subsets import label_subset
-from .definitions import FRACTIONS, LABEL_DRAWS, LARGE, PAPER_METRICS, POOL, WHOLE_POOLS
+from .definitions import FRACTIONS, LABEL_DRAWS, LARGE, PAPER_METRICS
+from .pool import paper_pool
 from .scoring import Scored
 
 if TYPE_CHECKING:
@@ -107,19 +108,12 @@ class Peaks:
     pool: int
 
 
-def lp_paper(probed: Probed, *, dataset_id: str, fingerprint: str, seeds: range) -> Peaks:
+def lp_paper(probed: Probed, *, dataset_id: str, seeds: range) -> Peaks:
     """Adam, and the best epoch on the images that it is scored on."""
-    truth = np.concatenate([probed.group.truth[part] for part in ("val", "test")])
-    rows = np.arange(len(truth))
-    if not dataset_id.startswith(WHOLE_POOLS) and len(truth) > POOL:
-        strata = probed.group.strata("val") + probed.group.strata("test")
-        name = f"{fingerprint}/{probed.group.name}/pool"
-        rows = label_subset(strata, POOL / len(truth), fingerprint=name, draw=0)
-    truth = truth[rows]
-    val, test = probed.features["val"], probed.features["test"]
+    pool = paper_pool(probed.group, dataset_id)
+    truth = np.concatenate([probed.group.truth[part][rows] for part, rows in pool.items()])
     # Only these are read of the map.
-    own = [val[rows[rows < len(val)]], test[rows[rows >= len(val)] - len(val)]]
-    features = np.concatenate(own)
+    features = np.concatenate([probed.features[part][rows] for part, rows in pool.items()])
     runs = [_peaks(probed, truth, features, seed) for seed in seeds]
     values = {name: float(np.mean([run[name] for run in runs])) for name in PAPER_METRICS}
     return Peaks(values, len(truth))

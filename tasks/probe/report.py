@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.record_metric import Metric, metric_of
 from ...harness.statistics.intervals import Interval
+from ...harness.statistics.proportions import mean_of_shares
 from ...harness.vocabulary import MACRO, METRICS, POOLED
 from .definitions import PAPER, key
 from .scoring import mean_over_groups
@@ -37,7 +38,7 @@ class Report:
         elif not self._plan.macro:
             self._append(setting, metric, POOLED, _NO_MACRO)
         else:
-            self._append(setting, metric, MACRO, _macro(found), overall=True)
+            self._append(setting, metric, MACRO, _macro(metric, found), overall=True)
 
     def absent(self, setting: str, metric: str, reason: str) -> None:
         """Append the absence of a setting that the tokenizer does not have."""
@@ -60,10 +61,12 @@ class Report:
         )
 
 
-def _macro(found: Mapping[str, Interval | str]) -> Interval | str:
+def _macro(metric: str, found: Mapping[str, Interval | str]) -> Interval | str:
     missing = {group: why for group, why in found.items() if isinstance(why, str)}
     if not missing:
-        return mean_over_groups([each for each in found.values() if isinstance(each, Interval)])
+        parts = [each for each in found.values() if isinstance(each, Interval)]
+        mean = mean_over_groups(parts)
+        return mean_of_shares(mean, parts) if metric == "acc" else mean
     if len(set(missing.values())) == 1:
         return next(iter(missing.values()))
     return f"no mean over groups without {', '.join(missing)}: {next(iter(missing.values()))}"

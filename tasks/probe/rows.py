@@ -7,35 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .pool import paper_pool
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from .measure import Answers
 
 
-def per_image_table(ids: Sequence[str], answers: Sequence[Answers]) -> pd.DataFrame:
+def per_image_table(answers: Sequence[Answers], dataset_id: str) -> pd.DataFrame:
     """One row per test image of the groups that were probed.
 
     Args:
-        ids: of the images of the scored store, by row.
         answers: of the groups.
+        dataset_id: of the scored set.
 
     Returns:
         `id`, `group`, `patient`, `sha256`, `label`; `setting` (empty: the main one), `penalty`,
         `classes` and the `scores` of this image for them, log-probabilities: from these columns
         every aggregate follows. `correct` is 1 where the highest score is the label's; NaN in
-        multi-label sets.
+        multi-label sets. `lp_paper` tells which images the paper's protocol scores (`pool_ids`
+        lists those of the validation part as well).
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
     for answer in answers:
-        rows += _rows_of(ids, answer)
+        rows += _rows_of(answer, dataset_id)
     return pd.DataFrame(rows)
 
 
-def _rows_of(ids: Sequence[str], answer: Answers) -> list[dict[str, Any]]:
+def _rows_of(answer: Answers, dataset_id: str) -> list[dict[str, Any]]:
     group, test = answer.group, answer.group.parts["test"]
+    in_pool = np.zeros(len(test.rows), dtype=bool)
+    in_pool[paper_pool(group, dataset_id)["test"]] = True
     truth = group.truth["test"]
     if group.multi_label:
         correct = np.full(len(truth), np.nan)
@@ -43,7 +48,7 @@ def _rows_of(ids: Sequence[str], answer: Answers) -> list[dict[str, Any]]:
         correct = (answer.scores.argmax(axis=1) == truth).astype(np.float64)
     return [
         {
-            "id": ids[row],
+            "id": id_,
             "group": group.name,
             "patient": patient or None,
             "sha256": sha256,
@@ -53,8 +58,11 @@ def _rows_of(ids: Sequence[str], answer: Answers) -> list[dict[str, Any]]:
             "correct": right,
             "classes": list(group.classes),
             "scores": scores.tolist(),
+            "lp_paper": pooled,
         }
-        for row, patient, sha256, label, right, scores in zip(
-            test.rows, test.patients, test.hashes, test.labels, correct, answer.scores, strict=True
+        for id_, patient, sha256, label, right, scores, pooled in zip(
+            *(test.ids, test.patients, test.hashes, test.labels),
+            *(correct, answer.scores, in_pool.tolist()),
+            strict=True,
         )
     ]

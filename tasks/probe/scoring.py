@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,8 @@ from ...harness.statistics.bootstrap import (
     percentile_interval,
 )
 from ...harness.statistics.intervals import Interval
+from ...harness.statistics.proportions import share_interval
+from .definitions import MINIMA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +35,10 @@ class Scored:
         self._truth, self._scores = truth, scores
         self._ranked = RankedScores(truth, scores)
         self._multi_label = truth.ndim == 2
+        self.right: NDArray[np.float64] | None = None
+        """(N,), 1 where the answer is right, else 0; None for multi-label sets."""
         if not self._multi_label:
-            self._right = (scores.argmax(axis=1) == truth).astype(np.float64)
+            self.right = self._right = (scores.argmax(axis=1) == truth).astype(np.float64)
 
     def statistic(self, metric: str) -> Callable[[Rows | None], float] | str:
         """A metric as a function of row numbers (None: each image once), or why there is none.
@@ -82,7 +87,7 @@ def intervals_of(
     One probe: the usual interval over resampled images. Several (of different training subsets):
     the replicates are shared out over them, so that the interval covers the choice of the subset
     as well. A metric whose class a draw may lose (of a multi-label set, or of one patient) has a
-    value without interval.
+    value without interval, and so have `MINIMA`.
     """
     asked = {metric: [scored.statistic(metric) for scored in several] for metric in metrics}
     absent = {metric: why for metric, (why, *_) in asked.items() if isinstance(why, str)}
@@ -94,6 +99,11 @@ def intervals_of(
         if (statistics := [_statistic(asked[metric][place]) for metric in present])
     ]
     joined = {metric: _joined([one[n] for one in found]) for n, metric in enumerate(present)}
+    accuracy = joined.get("acc")
+    right = [scored.right for scored in several if scored.right is not None]
+    if isinstance(accuracy, Interval) and right:
+        joined["acc"] = share_interval(accuracy, np.mean(right, axis=0))
+    joined |= {metric: _without_ends(joined[metric]) for metric in MINIMA if metric in joined}
     return {metric: absent[metric] if metric in absent else joined[metric] for metric in metrics}
 
 
@@ -113,6 +123,12 @@ def _joined(found: Sequence[Interval]) -> Interval | str:
     return percentile_interval(value, replicates, first.count, [first.units])
 
 
+def _without_ends(found: Interval | str) -> Interval | str:
+    if isinstance(found, str):
+        return found
+    return replace(found, low=None, high=None, replicates=np.empty(0))
+
+
 def mean_over_groups(parts: Sequence[Interval]) -> Interval:
     """Unweighted mean of the groups' values; replicate r of it is the mean of their replicates r.
 
@@ -120,7 +136,7 @@ def mean_over_groups(parts: Sequence[Interval]) -> Interval:
     """
     value = float(np.mean([part.value for part in parts]))
     count, units = sum(part.count for part in parts), sum(part.units for part in parts)
-    if any(part.low is None for part in parts):
+    if not all(len(part.replicates) for part in parts):
         return Interval(value, None, None, count, units, np.empty(0))
     replicates = np.mean([part.replicates for part in parts], axis=0)
     return percentile_interval(value, replicates, count, [part.units for part in parts])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...harness.datasets.labels import strata_of
 from ...harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Part:
     Attributes:
         store: name of the store: `test` is the one that is scored.
         rows: int64 (n,), the images' rows in it, ascending.
+        ids: of each image in its data set.
         groups: of each image.
         labels: of each image.
         patients: of each image; empty where unknown.
@@ -48,6 +50,7 @@ class Part:
 
     store: str
     rows: NDArray[np.int64]
+    ids: NDArray[np.object_]
     groups: NDArray[np.str_]
     labels: NDArray[np.object_]
     patients: NDArray[np.object_]
@@ -58,6 +61,7 @@ class Part:
         return Part(
             self.store,
             self.rows[chosen],
+            self.ids[chosen],
             self.groups[chosen],
             self.labels[chosen],
             self.patients[chosen],
@@ -111,6 +115,7 @@ def _labelled(name: str, store: ImageStore, warnings: list[str]) -> Part:
     part = Part(
         name,
         np.arange(len(rows)),
+        np.array([row.id for row in rows], dtype=object),
         np.array([row.group for row in rows]),
         labels,
         np.array([row.patient or "" for row in rows], dtype=object),
@@ -126,7 +131,8 @@ def _cut(whole: Part, shares: Mapping[str, float]) -> dict[str, Part]:
     ]
     named = [f"{group}\0{unit}" for group, unit in zip(whole.groups, units, strict=True)]
     of_unit: dict[str, str] = {}
-    for (unit, label), _count in Counter(zip(named, whole.labels, strict=True)).most_common():
+    strata = strata_of(whole.labels.tolist())
+    for (unit, label), _count in Counter(zip(named, strata, strict=True)).most_common():
         of_unit.setdefault(unit, label)
     by_class: dict[tuple[str, str], list[str]] = {}
     for unit, label in of_unit.items():

@@ -21,7 +21,7 @@ class ProbeTask:
 
     name = "probe"
     default_dataset = "medsynth"
-    stage_version = 1
+    stage_version = 2
     seeded = True
     options: tuple[str, ...] = ()
 
@@ -78,10 +78,9 @@ class ProbeTask:
             raise NotApplicable(reason)
         begun = time.perf_counter()
         measured = measure(cell, kinds)
-        ids = [row.id for row in cell.store.rows]
         return Outcome(
             metrics=measured.report.metrics,
-            per_image=per_image_table(ids, measured.answers),
+            per_image=per_image_table(measured.answers, cell.plan.dataset_id),
             warnings=[*measured.warnings, *chance_warnings(cell.plan, measured.report.metrics)],
             encode_seconds=measured.encode_seconds,
             metric_seconds=time.perf_counter() - begun,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...harness.datasets.union import sets_of
 from ...harness.metrics.codebook import codebook_statistics
 from ...harness.record_metric import Metric, metric_of
 from ...harness.statistics.bootstrap import Sample, bootstrap_means
 from ...harness.statistics.intervals import Interval
-from ...harness.vocabulary import MACRO, METRICS, POOLED
+from ...harness.vocabulary import FACET, MACRO, METRICS, POOLED
 from .definitions import key
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class Aggregator:
     ) -> None:
         self.plan, self.store, self.definitions = plan, store, definitions
         self.groups = np.array([row.group for row in store.rows])
+        self.patients = np.array([row.patient or "" for row in store.rows])
+        sets = sets_of(plan.dataset_id, (row.id for row in store.rows))
+        self._sets = np.array([f"set:{each}" for each in sets])
+        self.sets = [name for name in dict.fromkeys(self._sets) if FACET.fullmatch(name)]
+        """Groups of the sets of a union; none of another data set."""
         self.metrics: list[Metric] = []
 
     def add(self, name: str, group: str, value: Found | str, setting: str = "") -> None:
@@ -87,19 +93,27 @@ class Aggregator:
             rows = np.flatnonzero(~np.isnan(values))
             if not len(rows):
                 continue
-            chosen = [self.store.rows[row] for row in rows.tolist()]
-            strata = [row.group for row in chosen]
-            sample = Sample(self.store.fingerprint, strata, [row.patient or "" for row in chosen])
-            for group, interval in bootstrap_means(values[rows], sample).items():
-                if group == MACRO and (not self.has_macro or len(set(strata)) < 2):
+            for group, interval in self._means(values, rows, self.groups).items():
+                if group == MACRO and (not self.has_macro or len(set(self.groups[rows])) < 2):
                     continue
                 self.add(name, group, found(interval, keep=self.keeps(name, group)))
+            if self.sets:
+                means = self._means(values, rows, self._sets)
+                for group in [each for each in self.sets if each in means]:
+                    self.add(name, group, found(means[group]))
+
+    def _means(
+        self, values: np.ndarray, rows: np.ndarray, strata: np.ndarray
+    ) -> dict[str, Interval]:
+        patients = self.patients[rows].tolist()
+        sample = Sample(self.store.fingerprint, strata[rows].tolist(), patients)
+        return bootstrap_means(values[rows], sample)
 
     def rows(self, group: str) -> np.ndarray:
-        """Row numbers of a group, or of all images."""
+        """Row numbers of a modality, of a set of a union, or of all images."""
         if group == POOLED:
             return np.arange(len(self.groups))
-        return np.flatnonzero(self.groups == group)
+        return np.flatnonzero((self._sets if group in self.sets else self.groups) == group)
 
     def codes(self, counts: Mapping[str, np.ndarray], positions: int) -> None:
         """Codebook usage, entropy and perplexity from int64 (K, V) histograms per group."""

@@ -8,7 +8,7 @@ from typing import Any
 from ...harness.metrics import lpips_file
 from ...harness.metrics.references import ReconstructionReference
 from ...harness.record import Definition
-from ...harness.statistics import bootstrap, halves
+from ...harness.statistics import bootstrap, halves, proportions
 from ...harness.task import Plan
 from ...harness.vocabulary import ORIGINALS
 from .features import Space, spaces
@@ -18,12 +18,15 @@ from .retention import RECIPE, TRAINING_IMAGES
 
 BOOTSTRAP = {"rule": bootstrap.RULE, "replicates": bootstrap.REPLICATES}
 HALVES = {"rule": halves.RULE, "halves": halves.HALVES, "interval": "1.96 SD"}
+SHARES = {"interval": proportions.RULE}
 
 COMMON_N = 500
 """Images of a Fréchet distance that can be compared between sets of different sizes."""
 DRAWS = 10
 FIXED, LIMIT = f"n={COMMON_N}", "n=inf"
 """Settings: the mean over draws of 500 images, and the value extrapolated to all images."""
+WEIGHTED = "image-weighted"
+"""Setting: the mean over modalities in which each weighs as many as it has images."""
 DRAWN_RULE = "draws-of-500-1"
 
 _FRECHET = {"formula": "Frechet distance of fitted Gaussians, unbiased covariances, float64"}
@@ -31,8 +34,10 @@ _KERNEL = {"formula": "unbiased polynomial MMD, degree 3, gamma 1/d, all images"
 _FIXED = {
     "images": f"mean over {DRAWS} draws of {COMMON_N} without replacement",
     "rule": DRAWN_RULE,
-    "interval": "1.96 SD over the draws: where a single draw falls",
+    "interval": "1.96 root of (variance over halves of all images + variance of the draws' mean)",
+    "halves": HALVES,
 }
+_WEIGHTED = {"mean": "over modalities, weighted by their images", "halves": HALVES}
 _LIMIT = {
     "images": "line in 1/n through n (all images) and n/2 (mean over the halves), at 1/n = 0",
 }
@@ -96,17 +101,18 @@ def _distances(space: Space, images: dict[str, Any]) -> dict[str, Definition]:
         "reference": ReconstructionReference.RULE,
     }
     name = space.name
-    found = {
-        key(space.kernel, space.setting): Definition(
-            id=f"kid-{name}-1", facts=features | _KERNEL | {"halves": HALVES}
-        )
-    }
-    forms = {"": {"halves": HALVES}, FIXED: _FIXED, LIMIT: {"halves": HALVES} | _LIMIT}
+    whole: dict[str, Any] = {"halves": HALVES}
+    forms = {"": whole, WEIGHTED: _WEIGHTED, FIXED: _FIXED, LIMIT: whole | _LIMIT}
+    found = {}
     for setting, facts in forms.items():
         suffix = f"-{setting.replace('=', '')}" if setting else ""
         found[key(space.frechet, joined(space.setting, setting))] = Definition(
-            id=f"frechet-{name}{suffix}-1", facts=features | _FRECHET | facts
+            id=f"frechet-{name}{suffix}-2", facts=features | _FRECHET | facts
         )
+        if setting not in (FIXED, LIMIT):
+            found[key(space.kernel, joined(space.setting, setting))] = Definition(
+                id=f"kid-{name}{suffix}-2", facts=features | _KERNEL | facts
+            )
     for metric in space.absent:
         found[metric] = Definition(id=f"{metric}-absent-1", facts=images | {"needs": space.needs})
     return found
@@ -137,13 +143,16 @@ def _retention(images: dict[str, Any], plan: Plan) -> dict[str, Definition]:
     }
     auc = "mean over classes, one against the rest, by group; drawn class by class"
     made = {
-        ("label_flip_rate", ""): ("label-flips-1", "share of images whose answer changes"),
+        ("label_flip_rate", ""): ("label-flips-2", "share of images whose answer changes"),
         ("auc_drop", ""): ("auc-drop-1", f"AUC on originals minus on reconstructions; {auc}"),
         ("auc", ORIGINALS): ("auc-originals-1", auc),
-        ("acc", ORIGINALS): ("acc-originals-1", "share of right answers on originals"),
-        ("acc", "reconstructions"): ("acc-back-1", "share of right answers on reconstructions"),
+        ("acc", ORIGINALS): ("acc-originals-2", "share of right answers on originals"),
+        ("acc", "reconstructions"): ("acc-back-2", "share of right answers on reconstructions"),
     }
     return {
-        key(*name): Definition(id=id_, facts=shared | {"formula": formula})
+        key(*name): Definition(
+            id=id_,
+            facts=shared | {"formula": formula} | ({} if name[0].startswith("auc") else SHARES),
+        )
         for name, (id_, formula) in made.items()
     }

@@ -7,17 +7,19 @@ beside them under the setting ``originals``: flips of a classifier that knows no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...harness.datasets.labels import hold_several
 from ...harness.errors import MetricError, UsageError
 from ...harness.metrics.classification import RankedScores
-from ...harness.statistics.bootstrap import Sample, bootstrap_means, bootstrap_statistic
+from ...harness.statistics.bootstrap import Sample, bootstrap_statistic
 from ...harness.statistics.intervals import Interval
+from ...harness.statistics.proportions import share_means
 from ...harness.vocabulary import MACRO, ORIGINALS, POOLED
 from ..classifier_recipe import ClassifierRecipe
 
@@ -47,7 +49,7 @@ def classes_of(rows: Iterable[StoredImage]) -> tuple[tuple[str, str], ...]:
     """
     found = {(row.group, row.label) for row in rows if row.label is not None}
     classes = tuple(sorted((group, str(label)) for group, label in found))
-    if not classes or any("|" in label for _, label in classes):
+    if not classes or hold_several(label for _, label in classes):
         message = (
             "retention needs a training part with one label per image; this set has "
             f"{'several per image' if classes else 'none'}"
@@ -83,7 +85,7 @@ def retention(store: ImageStore, answers: Answers) -> Found:
         ("acc", "reconstructions"): judged.answer_after == judged.truth,
     }
     for (name, setting), values in means.items():
-        for group, interval in bootstrap_means(values.astype(float), judged.by_group()).items():
+        for group, interval in share_means(values, judged.by_group()).items():
             found[name, group, setting] = interval
     groups = judged.groups()
     for group in [*groups, *([MACRO] if len(groups) > 1 else [])]:
@@ -99,11 +101,17 @@ def retention(store: ImageStore, answers: Answers) -> Found:
     return found
 
 
-def near_chance(store: ImageStore, values: Found) -> list[str]:
-    """Groups whose accuracy on originals is not resolved from that of the commonest label."""
+def near_chance(
+    store: ImageStore, classes: Collection[tuple[str, str]], values: Found
+) -> list[str]:
+    """Groups whose accuracy on originals is not resolved from that of the commonest label.
+
+    Images that have none of the `classes` were not asked about, and do not count.
+    """
     labels: dict[str, list[str]] = {}
     for row in store.rows:
-        labels.setdefault(row.group, []).append(str(row.label))
+        if (row.group, str(row.label)) in classes:
+            labels.setdefault(row.group, []).append(str(row.label))
     found = []
     for group, names in labels.items():
         interval = values.get(("acc", group, ORIGINALS))

@@ -173,7 +173,7 @@ def _add_retention(
     answers = Answers(classes, collected.column("logits"), collected.column("logits_after"))
     flags = (f"classifier {classifier.sha256[:16]}",)
     values = retention(aggregate.store, answers)
-    blind = near_chance(aggregate.store, values)
+    blind = near_chance(aggregate.store, classes, values)
     for (name, group, setting), value in values.items():
         if group == MACRO and not aggregate.has_macro:
             continue

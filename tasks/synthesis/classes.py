@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ...harness.datasets.dataset import hash_order
+from ...harness.datasets.labels import hold_several
 from ...harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def find_classes(members: Iterable[Member]) -> tuple[str, ...]:
         labels.add(member.label or "")
     if len(groups) > 1:
         return tuple(sorted(groups))
-    if 2 <= len(labels) <= _MOST_LABELS and not any("|" in each or not each for each in labels):
+    if 2 <= len(labels) <= _MOST_LABELS and not (hold_several(labels) or "" in labels):
         return tuple(f"{_LABEL}{label}" for label in sorted(labels))
     return tuple(sorted(groups))
 

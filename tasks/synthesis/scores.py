@@ -11,7 +11,7 @@ import numpy as np
 
 from ...harness.record_metric import Metric, metric_of
 from ...harness.statistics.paired import t_quantile
-from ...harness.vocabulary import MACRO, POOLED
+from ...harness.vocabulary import MACRO
 
 if TYPE_CHECKING:
     from ...harness.record import Definition
@@ -69,14 +69,12 @@ class Scores:
         return Value(tuple(per_seed.tolist()), sum(v.n for v in present), tuple(flags))
 
     def _append(self, name: str, group: str, value: Value | str, setting: str) -> None:
-        facts: dict[str, Any] = (
-            {"reason": value} if isinstance(value, str) else self._found(group, value)
-        )
+        facts: dict[str, Any] = {"reason": value} if isinstance(value, str) else self._found(value)
         definition = self.definitions[name]
         self.metrics.append(metric_of(name, group, definition, setting=setting, **facts))
 
-    def _found(self, group: str, value: Value) -> dict[str, Any]:
-        """Mean of the seeds with its interval; the overall groups keep each seed's value."""
+    def _found(self, value: Value) -> dict[str, Any]:
+        """Mean of the seeds with its interval, and each seed's value."""
         seeds = np.array(value.per_seed)
         count, mean = len(seeds), float(seeds.mean())
         found: dict[str, Any] = {"value": mean, "n": value.n, "flags": [*value.flags, *self.flags]}
@@ -85,6 +83,6 @@ class Scores:
             margin = t_quantile(count - 1) * spread / math.sqrt(count)
             found |= {"low": mean - margin, "high": mean + margin}
             found["flags"].insert(0, f"{count} sampling seeds, standard deviation {spread:.3g}")
-            # All tokenizers share the seeds.
-            found["replicates"] = value.per_seed if group in (MACRO, POOLED) else None
+            # All tokenizers share the seeds, so that they can be compared seed by seed.
+            found["replicates"] = value.per_seed
         return found

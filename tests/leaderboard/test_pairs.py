@@ -113,3 +113,43 @@ def _with_replicates(record, values):
         for metric in record.metrics
     ]
     return record.model_copy(update={"metrics": changed})
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [(1.0, 1.0, 1.0), (0.0, 0.1, 0.3), (0.9, None, None)],
+    ids=["no width", "value outside", "one unit"],
+)
+def test_an_interval_that_says_nothing_of_the_spread_is_not_used(make, value, low, high):
+    a, b = make("a"), make("b")
+    metrics = [
+        replace(m, value=value, low=low, high=high, replicates=None)
+        if (m.name, m.group) == ("ssim", "ct")
+        else m
+        for m in a.metrics
+    ]
+    found = paired_difference(a.model_copy(update={"metrics": metrics}), b, "ssim", "ct")
+    assert found.p is None
+    assert "no usable intervals" in found.reason
+
+
+def test_a_single_replicate_has_no_spread(stored):
+    records = [stored[name].record for name in ("down8", "down16")]
+    one, other = (_with_replicates(r, [r.metric("psnr", "macro").value]) for r in records)
+    assert paired_difference(one, other, "psnr", "macro").method == "separate intervals"
+
+
+def test_resamples_that_all_agree_leave_a_p_that_many_pairs_do_not_hide(make):
+    """1,000 resamples alone say no less than 2/1001, which 28 pairs correct away."""
+    rng = np.random.default_rng(0)
+    clear, unclear = (
+        paired_difference(
+            _with_replicates(make("a"), (30 + shift + rng.normal(0, 1, 1000)).tolist()),
+            _with_replicates(make("b"), [30.0] * 1000),
+            "psnr",
+            "macro",
+        )
+        for shift in (8.0, 2.0)
+    )
+    assert clear.p < 1e-10
+    assert unclear.p == pytest.approx(0.0455, abs=0.02)

@@ -6,23 +6,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...errors import MedbenchError, UsageError
-from ...locations import data_root
-from ...registry import load_dataset
 from ..config_terms import read_fields
 from ..pool import paint
 from .build import unknown_kind
-from .datasets import DatasetTerms, require_captions
+from .datasets import build_listed, require_epoch
 from .mixture import MixtureTerms
 from .pools import PoolsTerms
 
 
-def source_problems(terms: Any, where: str, *, texts: bool = False) -> list[MedbenchError]:
+def source_problems(
+    terms: Any, where: str, *, texts: bool = False, epoch_images: int | None = None
+) -> list[MedbenchError]:
     """What keeps a source from giving images.
 
     Args:
         terms: as `build_source` takes them.
         where: their place in the configuration, for messages.
         texts: whether images without a text are of no use.
+        epoch_images: how many images a list should have; None: any number.
 
     Raises:
         UsageError: a term is unknown, missing or of the wrong kind.
@@ -31,7 +32,7 @@ def source_problems(terms: Any, where: str, *, texts: bool = False) -> list[Medb
     told = False
     for part, place in _parts(terms, where):
         try:
-            told |= _has_texts(part, place)
+            told |= _has_texts(part, place, epoch_images if part is terms else None)
         except MedbenchError as error:
             problems.append(error)
     if texts and not told and not problems:
@@ -52,7 +53,7 @@ def _parts(terms: Any, where: str) -> Iterator[tuple[Any, str]]:
         yield terms, where
 
 
-def _has_texts(terms: Any, where: str) -> bool:
+def _has_texts(terms: Any, where: str, epoch_images: int | None) -> bool:
     """Find the data of one source; whether its images have texts."""
     kind = terms.get("kind") if isinstance(terms, dict) else terms
     if kind == "pools":
@@ -60,8 +61,6 @@ def _has_texts(terms: Any, where: str) -> bool:
         return any(paint(spec, 0).told.text for spec in read.pools)
     if kind != "dataset":
         raise unknown_kind(kind, where)
-    listed = read_fields(DatasetTerms, terms, where)
-    dataset = load_dataset(listed.dataset, data_root=data_root())
-    if listed.caption == "caption":
-        require_captions(dataset.items(listed.limit), listed)
-    return listed.caption != "none"
+    # As it is trained from, but for the copies at another side, which take their time.
+    require_epoch(build_listed({**terms, "prepared": None}, seed=0, where=where), epoch_images)
+    return terms.get("caption", "none") != "none"

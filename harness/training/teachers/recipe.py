@@ -23,6 +23,7 @@ from ..losses import contrastive_loss
 from ..recipe import Recipe, StepLosses
 from ..settings import TrainingSettings
 from ..sources.build import build_source
+from ..sources.datasets import require_epoch
 from ..sources.look import source_problems
 from ..sources.source import ImageSource
 from ..tokenizer_terms import DataTerms
@@ -123,6 +124,7 @@ def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> 
         workers=max(settings.threads, 1),
         where="data.source",
     )
+    require_epoch(source, data.epoch_images)
     # From the source itself, so that the words are those of any data set.
     _, side = data.at(0)
     places = range(_APART, _APART + terms.vocabulary_images)
@@ -144,7 +146,7 @@ def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> 
 def problems(config: Mapping[str, Any]) -> list[MedbenchError]:
     """What a stage needs and this machine has not; see `prerequisites`."""
     data = read_fields(DataTerms, config.get("data", {}), "data")
-    return source_problems(data.source, "data.source", texts=True)
+    return source_problems(data.source, "data.source", texts=True, epoch_images=data.epoch_images)
 
 
 def jitter(images: Tensor, count: int, terms: MiniatureTerms, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ....harness.statistics.bootstrap import Sample, bootstrap_means
-from ....harness.statistics.proportions import wilson_interval
+from ....harness.statistics.proportions import share_interval
 from ....harness.vocabulary import FACET, POOLED
 from .asked import Asked
 from .legacy import LegacyScores
@@ -157,25 +157,19 @@ def _facet(kind: str, name: str) -> Iterator[str]:
 def _score(
     name: str, group: str, values: NDArray[np.float64], asked: Sequence[Asked], fingerprint: str
 ) -> Score:
-    images = [each.question.image_id for each in asked]
-    sample = sample_of(asked, fingerprint, group)
-    interval = bootstrap_means(values, sample)[POOLED]
-    low, high = interval.low, interval.high
-    units, worths = len(set(images) - {""}) + images.count(""), set(values.tolist())
-    one_worth = worths in ({0.0}, {1.0})
-    if one_worth or (name in _PROPORTIONS and units == len(images) and worths == {0.0, 1.0}):
-        exact = wilson_interval(round(values.mean() * units), units)
-        low, high = exact.low, exact.high
+    interval = bootstrap_means(values, sample_of(asked, fingerprint, group))[POOLED]
+    if name in _PROPORTIONS or interval.value in (0.0, 1.0):
+        interval = share_interval(interval, values)
     keep = group == POOLED and len(interval.replicates) > 0
     return Score(
         name,
         group,
         interval.value,
         len(values),
-        low,
-        high,
+        interval.low,
+        interval.high,
         replicates=interval.replicates if keep else None,
-        flags=() if all(images) else (IMAGES_UNKNOWN,),
+        flags=() if all(each.question.image_id for each in asked) else (IMAGES_UNKNOWN,),
     )
 
 

@@ -37,7 +37,8 @@ _UNITS = "|".join(
     )
 )
 _GLUED_UNIT = re.compile(rf"(?<!\w)(\d+(?:\.\d+)?)(?=(?:{_UNITS})\b)")
-_TIMES = re.compile(r"(?<=\d)\s*[x\u00d7]\s*(?=\d)")
+# Not "2 x3": the words of "2: x3" side by side.
+_TIMES = re.compile(r"(?<=\d)(?:x|\s+x\s+|\s*\u00d7\s*)(?=\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _APOSTROPHES = re.compile(r"(?<=\w)['\u2019](?=\w)")
 # NFKC would make 103 of a power of ten, and 11/2 of one and a half.

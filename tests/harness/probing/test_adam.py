@@ -6,6 +6,7 @@ import torch
 
 from medbench.harness.errors import MetricError
 from medbench.harness.metrics.classification import RankedScores, one_hot
+from medbench.harness.probing import adam
 from medbench.harness.probing.adam import AdamTerms, adam_scores
 from medbench.harness.probing.linear import Labelled
 
@@ -58,12 +59,28 @@ def test_gives_scores_after_every_epoch_and_learns(rng):
     assert aucs[-1] > max(0.9, aucs[0])
 
 
-def test_stops_when_nothing_is_left_to_learn_and_after_the_last_step(rng):
-    easy = data(rng)
-    easy = Labelled(easy.features * 0 + 500 * np.eye(6, dtype=np.float32)[easy.truth], easy.truth)
-    assert len(list(adam_scores(easy, easy.features, seed=0))) < 200
-    terms = AdamTerms(batch=30, steps=12)
-    assert len(list(adam_scores(data(rng), easy.features, seed=0, terms=terms))) == 4
+@pytest.mark.parametrize(
+    ("losses", "epochs"),
+    [
+        ([1.0], 11),  # the first epoch, and ten that are no better
+        ([1.0, 0.9995, 0.9989], 13),  # together 0.1 % count
+        ([1.0, 0.9995, 0.99901], 11),
+        ([1.0] * 9 + [0.9], 20),
+        ([0.5**epoch for epoch in range(300)], 200),
+    ],
+)
+def test_stops_after_ten_epochs_without_a_thousandth_or_after_200(rng, monkeypatch, losses, epochs):
+    following = iter([*losses, *[losses[-1]] * 300])
+    monkeypatch.setattr(adam._Fit, "epoch", lambda _: next(following))
+    train = data(rng)
+    assert len(list(adam_scores(train, train.features, seed=0))) == epochs
+
+
+def test_a_set_on_which_nothing_can_be_learnt_ends_long_before_the_last_epoch(rng):
+    train = data(rng)
+    same = Labelled(np.zeros_like(train.features), train.truth)
+    terms = AdamTerms(learning_rate=0.1, batch=90)
+    assert len(list(adam_scores(same, same.features, seed=0, terms=terms))) < 60
 
 
 def test_a_seed_repeats_and_another_does_not(rng):

@@ -9,6 +9,7 @@ from medbench.harness.errors import MetricError
 from medbench.harness.metrics.frechet import frechet_distance, frechet_over_subsets
 from medbench.harness.metrics.kid import kid, kid_over_subsets
 from medbench.harness.statistics.halves import halves_interval, macro_of_halves, random_halves
+from medbench.harness.statistics.intervals import Interval
 
 REPETITIONS, HALVES = 80, 100
 
@@ -26,7 +27,7 @@ def simulate(draw_pair, value_of, over_subsets, n):
     intervals = []
     for i in range(REPETITIONS):
         x, y = draw_pair()
-        halves = random_halves(n, fingerprint=str(i), stratum="ct", halves=HALVES)
+        halves = random_halves(np.arange(n), fingerprint=str(i), stratum="ct", halves=HALVES)
         intervals.append(halves_interval(value_of(x, y), over_subsets(x, y, halves), n))
     truth = truth_draws.mean()
     hits = [interval.low <= truth <= interval.high for interval in intervals]
@@ -98,7 +99,7 @@ def test_a_percentile_bootstrap_of_a_frechet_distance_would_not_cover(rng):
 
 @pytest.mark.parametrize(("count", "size"), [(4, 2), (101, 50), (36, 18)])
 def test_halves_are_halves_without_repetition(count, size):
-    halves = random_halves(count, fingerprint="data", stratum="ct", halves=50)
+    halves = random_halves(np.arange(count), fingerprint="data", stratum="ct", halves=50)
     assert halves.shape == (50, size)
     assert (np.diff(halves, axis=1) > 0).all()
     assert halves.min() >= 0
@@ -106,11 +107,55 @@ def test_halves_are_halves_without_repetition(count, size):
 
 
 def test_halves_are_common_to_all_who_name_the_same_data():
-    first = random_halves(30, fingerprint="data", stratum="ct")
+    rows = np.arange(30)
+    first = random_halves(rows, fingerprint="data", stratum="ct")
     assert first.shape == (200, 15)
-    np.testing.assert_array_equal(first, random_halves(30, fingerprint="data", stratum="ct"))
-    assert (first != random_halves(30, fingerprint="data", stratum="mri")).any()
-    assert (first != random_halves(30, fingerprint="other", stratum="ct")).any()
+    np.testing.assert_array_equal(first, random_halves(rows, fingerprint="data", stratum="ct"))
+    assert (first != random_halves(rows, fingerprint="data", stratum="mri")).any()
+    assert (first != random_halves(rows, fingerprint="other", stratum="ct")).any()
+
+
+@pytest.mark.parametrize("sizes", [[3] * 12, [5, 1, 9, 2, 2, 7]])
+def test_halves_take_whole_patients_but_for_one(sizes):
+    """Patients' images lie anywhere in the data; all halves have the same number of images."""
+    units = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    halves = random_halves(units, fingerprint="data", stratum="ct", halves=50)
+    assert halves.shape == (50, sum(sizes) // 2)
+    assert (np.diff(halves, axis=1) > 0).all()
+    for half in halves:
+        taken = np.bincount(units[half], minlength=len(sizes))
+        assert ((taken > 0) & (taken < sizes)).sum() <= 1
+    assert len(np.unique(halves, axis=0)) > 10
+
+
+def clustered(rng, patients, images, d=4):
+    """Correlation 0.7 between a patient's images, of originals and of reconstructions."""
+
+    def correlated():
+        shared = np.repeat(rng.normal(size=(patients, d)), images, axis=0)
+        return np.sqrt(0.7) * shared + np.sqrt(0.3) * rng.normal(size=(patients * images, d))
+
+    x = correlated()
+    return x, 0.8 * x + 0.5 * correlated() + 0.5
+
+
+def test_covers_where_patients_have_four_images_each_and_would_not_if_they_were_ignored():
+    """200 runs gave 94 %, and 70 % if patients are ignored."""
+    rng = np.random.default_rng(0)
+    truth = np.mean([frechet_distance(*clustered(rng, 60, 4)) for _ in range(600)])
+    patients = np.repeat(np.arange(60), 4)
+    covered = {}
+    for name, units in {"known": patients, "ignored": np.arange(240)}.items():
+        rng, hits = np.random.default_rng(1), 0
+        for i in range(REPETITIONS):
+            x, y = clustered(rng, 60, 4)
+            halves = random_halves(units, fingerprint=str(i), stratum="ct", halves=HALVES)
+            over = frechet_over_subsets(x, y, halves)
+            found = halves_interval(frechet_distance(x, y), over, 240, len(set(units)))
+            hits += found.low <= truth <= found.high
+        covered[name] = hits / REPETITIONS
+    assert covered["known"] >= 0.90
+    assert covered["ignored"] < 0.80
 
 
 def test_the_interval_is_1_96_standard_deviations_around_the_value(rng):
@@ -138,9 +183,25 @@ def test_the_macro_mean_adds_independent_strata(rng):
     np.testing.assert_allclose(macro.replicates, np.mean([p.replicates for p in parts], axis=0))
 
 
+def test_a_weighted_mean_weighs_values_and_replicates(rng):
+    parts = [halves_interval(v, rng.normal(v, 1.0, 2000), n) for v, n in ((1.0, 300), (5.0, 100))]
+    mean = macro_of_halves(parts, [300, 100])
+    assert mean.value == pytest.approx(2.0)
+    assert mean.high - mean.value == pytest.approx(1.96 * np.hypot(0.75, 0.25), rel=0.06)
+
+
+def test_a_macro_mean_over_a_part_without_ends_has_none(rng):
+    alone = Interval(1.0, None, None, 100, 3, np.empty(0))
+    macro = macro_of_halves([alone, halves_interval(2.0, rng.normal(size=50), 100, 20)])
+    assert (macro.value, macro.low, macro.high) == (1.5, None, None)
+    assert (macro.count, macro.units) == (200, 23)
+
+
 def test_refuses_what_has_no_spread():
     with pytest.raises(MetricError, match="at least 4"):
-        random_halves(3, fingerprint="data", stratum="ct")
+        random_halves(np.arange(3), fingerprint="data", stratum="ct")
+    with pytest.raises(MetricError, match="120 images of 3 patients or volumes: at least 4"):
+        random_halves(np.arange(120) % 3, fingerprint="data", stratum="ct")
     with pytest.raises(MetricError, match="at least two halves"):
         halves_interval(1.0, np.array([1.0]), 10)
     with pytest.raises(MetricError, match="1 of 2 halves are not finite"):

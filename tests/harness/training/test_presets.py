@@ -101,6 +101,16 @@ def test_rows_of_the_ablations_change_what_the_tables_say(name, stage1, stage2) 
     assert row(name) == {key: value for key, value in expected.items() if value is not None}
 
 
+def test_rows_with_fewer_images_take_as_many_of_the_list_as_an_epoch_has() -> None:
+    lists = {33_400_000: "stage1.csv", 2_400_000: "stage2.csv", 24_000_000: "stage2_unfiltered.csv"}
+    for name in (*TABLE_5, *TABLE_S1):
+        for stage in presets()[f"paper/{name}"].stages():
+            source, images = stage.config["data"]["source"], stage.config["data"]["epoch_images"]
+            whole = f"{stage.name}.csv" if "subset" in source else lists[images]
+            assert source.get("subset", images) == images, name
+            assert source["dataset"] == f"manifest:meditok/{whole}", name
+
+
 def test_rows_with_another_teacher_or_a_trained_one_say_so() -> None:
     (stage,) = presets()["paper/t5-i"].stages()
     assert stage.config["alignment"]["teacher"] == {"name": "clip"}

@@ -320,6 +320,15 @@ def test_images_without_captions_for_a_later_stage_are_told_before(run, write, s
     assert not Path("out").exists()
 
 
+def test_a_list_of_another_length_than_a_later_stages_epoch_is_told_before(run, write):
+    source = {"kind": "dataset", "dataset": "medsynth@val", "limit": 1}
+    second = {"data": {"epoch_images": 500, "source": dict.fromkeys(SMALL["data"]["source"])}}
+    second["data"]["source"] |= source
+    result = run(write(stages={"first": {}, "second": second}), "--output", "out")
+    assert "second: data.source has 9 images, and data.epoch_images" in str(result.exception)
+    assert not Path("out").exists()
+
+
 def test_a_finished_stage_needs_nothing_any_more(run, write, place):
     file = place / "start.safetensors"
     run(write(), "--output", "first")

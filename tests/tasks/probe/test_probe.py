@@ -8,8 +8,12 @@ import pytest
 from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
+from medbench.__main__ import invoke
+from medbench.harness.datasets.stored_rows import StoredImage
 from medbench.harness.errors import MetricError, UsageError
+from medbench.harness.record_files import load_records
 from medbench.tasks.probe import definitions as probe_definitions
+from medbench.tasks.probe.splits import split_images
 from medbench.tasks.probe.task import TASK
 
 from .conftest import Colours, grey_images
@@ -26,7 +30,7 @@ def test_an_easy_set_is_told_apart_in_every_setting(probe, named, make_npz):
     settings = probe_definitions.settings()
     assert {setting for _, setting in found} == set(settings)
     for name, setting in found:
-        assert found[name, setting].n == (75 if setting == "lp-paper" else 45)
+        assert found[name, setting].n == 45
     assert found["auc", ""].value > 0.99
     assert found["auc", "10% of labels"].value > 0.95
     assert found["map", ""].low <= found["map", ""].value <= found["map", ""].high
@@ -132,6 +136,30 @@ def test_a_folder_without_parts_is_cut_and_the_definition_says_so(probe, named, 
         "cut": "60/20/20 by patient within classes",
         "rule": "split-by-unit-1",
     }
+
+
+def test_both_layouts_of_a_folder_are_probed_alike_from_the_command_line(tmp_path, rng):
+    root = labelled_folder(tmp_path / "set", ("fundus",), rng)
+    found = []
+    for output, dataset in (
+        ("one", f"folder@fundus:{root / 'fundus'}"),
+        ("two", f"folder@test:{root}"),
+    ):
+        words = ["run", "--task", "probe", "--tokenizer", "pixels", "--dataset", dataset]
+        assert invoke([*words, "--output", str(tmp_path / output)]) == 0
+        found += load_records(tmp_path / output)
+    one, two = found
+    assert one.metric("auc", "all").value == two.metric("auc", "all").value > 0.9
+    assert one.metric("auc", "all").n == 24
+    assert set(one.identity.parts) == {"train", "val"}
+
+
+def test_of_a_folder_with_train_and_test_validation_is_taken_from_train(probe, tmp_path, rng):
+    root = labelled_folder(tmp_path / "set", ("fundus",), rng, splits=("train", "test"), count=40)
+    record = probe("pixels", dataset=f"folder@fundus:{root / 'fundus'}")
+    parts = record.definitions["map-lp-val-1"].facts["parts"]
+    assert parts["val"]["cut"].startswith("25 % of train")
+    assert record.metric("auc", "all").n == 40
 
 
 def test_validation_images_are_taken_from_train_where_there_are_none(probe, named, make_npz):
@@ -240,3 +268,58 @@ def test_medsynth_learns_on_a_bounded_number_of_images():
     assert TASK.parts(dataset, {}, None) == {"train": 300, "val": None}
     assert TASK.parts(dataset, {}, 12) == {"train": 48, "val": 24}
     assert TASK.parts(dataset, {}, 150) == {"train": 300, "val": 300}
+
+
+def labelled_table(tmp_path, rng, label_of, count=120):
+    lines = ["path,modality,label,split"]
+    for index, level in enumerate(np.arange(count) % 3):
+        image = grey_images(rng, np.array([level]))[0]
+        Image.fromarray(image).save(tmp_path / f"{index:03d}.png")
+        split = ("train", "train", "val", "test")[index // 3 % 4]
+        lines.append(f"{index:03d}.png,ct,{label_of(level)},{split}")
+    (tmp_path / "set.csv").write_text("\n".join(lines))
+    return f"manifest@test:{tmp_path / 'set.csv'}"
+
+
+def test_joined_labels_of_a_table_are_independent_problems(probe, named, tmp_path, rng):
+    dataset = labelled_table(tmp_path, rng, lambda level: ("a", "a|b", "b")[level])
+    record = probe(named(Colours()), dataset=dataset)
+    rows = table_of(tmp_path)
+    assert rows.classes[0].tolist() == ["a", "b"]
+    held = np.array([[name in label.split("|") for name in "ab"] for label in rows.label])
+    expected = sklearn_metrics.roc_auc_score(held, np.stack(rows.scores), average="macro")
+    assert record.metric("auc", "all").value == pytest.approx(expected, abs=1e-12)
+    assert expected > 0.99
+    assert "no single answer" in record.metric("bacc", "all").reason
+
+
+def test_several_labels_are_inferred_for_a_group_even_where_the_test_part_shows_none():
+    from medbench.tasks.probe.groups import make_group
+
+    def rows(labels):
+        return StoredRows([("ct", each) for each in labels] + [("mri", "x"), ("mri", "y")])
+
+    parts = {"train": ["a", "b", "a | b"], "val": ["a", "b"], "test": ["b", "a"]}
+    split = split_images({name: rows(labels) for name, labels in parts.items()})
+    ct, mri = (make_group(name, split.parts) for name in ("ct", "mri"))
+    assert ct.classes == ("a", "b")
+    assert ct.truth["train"].tolist() == [[1, 0], [0, 1], [1, 1]]
+    assert ct.multi_label
+    assert not mri.multi_label
+
+
+def test_the_cut_deals_the_images_of_a_rare_label_to_all_parts():
+    labels = ["a", "b", "a|b"] * 20 + [f"{each}|rare" for each in ("a", "b", "a|b")]
+    split = split_images({"test": StoredRows([("ct", label) for label in labels])})
+    for part in split.parts.values():
+        assert any("rare" in label for label in part.labels)
+
+
+class StoredRows:
+    """What of an image store the split reads."""
+
+    def __init__(self, images):
+        self.rows = [
+            StoredImage(f"{i}", group, f"{i:064d}", label, None, 9, 9, notes=())
+            for i, (group, label) in enumerate(images)
+        ]

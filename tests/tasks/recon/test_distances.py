@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 
 from medbench.harness.errors import MissingPrerequisite, UsageError
 from medbench.harness.metrics.extractors.random_conv import RandomConvExtractor
+from medbench.harness.metrics.frechet import frechet_distance
 from medbench.harness.metrics.references import ReconstructionReference, Reconstructions
 from medbench.harness.record import Definition
+from medbench.harness.statistics.intervals import Interval
 from medbench.harness.task import Plan
+from medbench.leaderboard.pairs import Difference, _from_intervals
 from medbench.tasks.recon import distances
 from medbench.tasks.recon.aggregate import Aggregator
 from medbench.tasks.recon.definitions import key
@@ -21,23 +25,38 @@ from medbench.tasks.recon.options import identity, understand
 SPACE = Space("net", {}, "rfd_random", "kid_random")
 
 
-def aggregator(groups, fingerprint="abc"):
+def aggregator(groups, fingerprint="abc", *, patients=None, ids=None, dataset_id="set"):
     names = [name for name, count in groups.items() for _ in range(count)]
     store = SimpleNamespace(
-        rows=[SimpleNamespace(group=name, patient=None) for name in names], fingerprint=fingerprint
+        rows=[
+            SimpleNamespace(group=name, patient=patients and patients[row], id=ids and ids[row])
+            for row, name in enumerate(names)
+        ],
+        fingerprint=fingerprint,
     )
-    plan = Plan("set", "test", "rule", 256, None, groups, True)
-    keys = [key("kid_random"), *(key("rfd_random", s) for s in ("", "n=500", "n=inf"))]
+    plan = Plan(dataset_id, "test", "rule", 256, None, groups, True)
+    keys = [key("kid_random", s) for s in ("", "image-weighted")]
+    keys += [key("rfd_random", s) for s in ("", "image-weighted", "n=500", "n=inf")]
+    keys += ["psnr"]
     made = {k: Definition(id=k, facts={}) for k in keys}
     return Aggregator(plan, store, made)
 
 
-def measured(groups, original, back, fingerprint="abc"):
-    aggregate = aggregator(groups, fingerprint)
+def measured(groups, original, back, fingerprint="abc", **of_images):
+    aggregate = aggregator(groups, fingerprint, **of_images)
     reference = ReconstructionReference(original, space="net", fingerprint=fingerprint)
     candidate = Reconstructions(back, "net", fingerprint)
     distances.add_distances(aggregate, distances.Sets(SPACE, reference, candidate))
     return {(m.name, m.group, m.setting): m for m in aggregate.metrics}
+
+
+def at_common_n(original, back, fingerprint):
+    """The distance at n=500 alone."""
+    aggregate = aggregator({"ct": len(original)}, fingerprint)
+    reference = ReconstructionReference(original, space="net", fingerprint=fingerprint)
+    sets = distances.Sets(SPACE, reference, Reconstructions(back, "net", fingerprint))
+    whole = distances._Distances(aggregate, sets).frechet("all")
+    return distances._fixed(aggregate, sets, "all", whole)
 
 
 def gaussians(count, seed, *, dims=4, noise=0.7):
@@ -49,21 +68,51 @@ def gaussians(count, seed, *, dims=4, noise=0.7):
     return original, back, dims * (0.3**2 + (spread - 1) ** 2)
 
 
-def test_at_a_common_n_draws_of_500_are_averaged_and_their_spread_is_kept():
+def test_at_a_common_n_draws_of_500_are_averaged_and_their_spread_is_told():
     original, back, _ = gaussians(900, 0)
-    found = measured({"ct": 900}, original, back)["rfd_random", "all", "n=500"]
+    every = measured({"ct": 900}, original, back)
+    found, whole = every["rfd_random", "all", "n=500"], every["rfd_random", "all", ""]
     assert found.n == 500
-    assert found.low < found.value < found.high
-    whole = measured({"ct": 900}, original, back)["rfd_random", "all", ""]
     assert found.value == pytest.approx(whole.value, rel=0.2)
+    drawn = re.fullmatch(r"10 draws, standard deviation ([0-9.]+)", found.flags[0])
+    margin = np.hypot(whole.high - whole.value, 1.96 * float(drawn[1]) / np.sqrt(10))
+    assert found.high - found.value == pytest.approx(margin, rel=0.01)
+    assert found.value - found.low == pytest.approx(margin, rel=0.01)
+
+
+def test_equal_systems_at_a_common_n_are_called_different_no_more_often_than_by_chance():
+    """Draws of 500 from 520 images are nearly the same: their spread called 72 % different."""
+    runs, different = 30, 0
+    rng = np.random.default_rng(1)
+    for run in range(runs):
+        original = rng.normal(size=(520, 4))
+        backs = [original + 0.5 * rng.normal(size=original.shape) for _ in range(2)]
+        one, two = (at_common_n(original, back, str(run)) for back in backs)
+        found = _from_intervals(Difference("rfid", "all", value=one.value - two.value), one, two)
+        different += found.p < 0.05
+    assert different / runs <= 0.1
+
+
+def test_the_common_n_has_a_mean_over_modalities_that_all_have_500_images():
+    original, back, _ = gaussians(1100, 0)
+    back[:500] += 1.0
+    found = measured({"ct": 500, "mri": 600}, original, back)
+    ct, mri, macro = (found["rfd_random", g, "n=500"] for g in ("ct", "mri", "macro"))
+    assert macro.value == pytest.approx((ct.value + mri.value) / 2)
+    assert macro.high - macro.value == pytest.approx(
+        np.hypot(ct.high - ct.value, mri.high - mri.value) / 2
+    )
+    fewer = measured({"ct": 499, "mri": 601}, original, back)
+    assert ("rfd_random", "macro", "n=500") not in fewer
 
 
 def test_exactly_500_images_are_their_own_only_draw():
     original, back, _ = gaussians(500, 0)
     found = measured({"ct": 500}, original, back)
     fixed = found["rfd_random", "all", "n=500"]
-    assert fixed.value == found["rfd_random", "all", ""].value
-    assert fixed.low is None
+    whole = found["rfd_random", "all", ""]
+    assert (fixed.value, fixed.low, fixed.high) == (whole.value, whole.low, whole.high)
+    assert fixed.flags == []
 
 
 def test_a_single_modality_and_all_images_have_the_same_interval():
@@ -82,6 +131,62 @@ def test_too_few_images_are_refused_with_the_explanation():
     assert "needs 200" in found["rfd_random", "all", "n=inf"].reason
     assert found["rfd_random", "all", ""].value is not None
     assert "ct" in found["rfd_random", "macro", ""].reason
+
+
+def test_patients_are_drawn_as_a_whole_and_three_of_them_have_no_interval():
+    original, back, _ = gaussians(60, 0)
+    original, back = np.repeat(original, 8, axis=0), np.repeat(back, 8, axis=0)
+    ignored = measured({"ct": 480}, original, back)
+    known = measured({"ct": 480}, original, back, patients=[f"p{row // 8}" for row in range(480)])
+    for name in ("rfd_random", "kid_random"):
+        one, other = known[name, "all", ""], ignored[name, "all", ""]
+        assert one.value == other.value
+        assert one.high - one.low > 2 * (other.high - other.low)
+    few = measured({"ct": 480}, original, back, patients=[f"p{row % 3}" for row in range(480)])
+    for name in ("rfd_random", "kid_random"):
+        assert few[name, "all", ""].value == ignored[name, "all", ""].value
+        assert few[name, "all", ""].low is None
+        assert "no interval: 3 patients or volumes" in few[name, "all", ""].flags
+    assert "images of 3 patients" in few["rfd_random", "all", "n=inf"].reason
+
+
+def test_means_over_modalities_are_unweighted_and_weighted_by_images():
+    original, back, _ = gaussians(400, 0)
+    back[:100] += 1.0
+    found = measured({"ct": 100, "mri": 300}, original, back)
+    for name in ("rfd_random", "kid_random"):
+        ct, mri = found[name, "ct", ""].value, found[name, "mri", ""].value
+        assert found[name, "macro", ""].value == pytest.approx((ct + mri) / 2)
+        weighted = found[name, "macro", "image-weighted"]
+        assert weighted.value == pytest.approx((ct + 3 * mri) / 4)
+        assert weighted.low < weighted.value < weighted.high
+        assert weighted.n == 400
+
+
+def test_a_union_has_values_of_each_of_its_sets():
+    original, back, _ = gaussians(360, 0)
+    ids = [f"{name}/{row}" for row, name in enumerate(["a"] * 200 + ["a/b"] * 120 + ["c"] * 40)]
+    facts = {"ids": ids, "dataset_id": "union:a,a/b,c"}
+    found = measured({"ct": 360}, original, back, **facts)
+    first = measured({"ct": 200}, original[:200], back[:200])
+    assert found["rfd_random", "set:a", ""].value == first["rfd_random", "all", ""].value
+    assert found["kid_random", "set:a/b", ""].n == 120
+    assert not any(group == "set:c" for _, group, _ in found)  # 40 images: no distance
+    aggregate = aggregator({"ct": 360}, **facts)
+    aggregate.per_image({"psnr": np.repeat([30.0, 20.0, 10.0], [200, 120, 40])})
+    means = {m.group: m.value for m in aggregate.metrics if m.group.startswith("set:")}
+    assert means == {"set:a": 30.0, "set:a/b": 20.0, "set:c": 10.0}
+
+
+def test_a_line_that_ends_below_zero_is_no_value():
+    """The whole interval lies where no distance is: nothing of it may be printed as 0."""
+    interval = Interval(1.0, 0.9, 1.1, 300, 300, np.array([1.0]))
+    below = distances._limit("rfid", distances._Measured(interval, 2.3, ()), 512)
+    assert "ends between -0.4 and -0.2, below any distance" in below
+    near = distances._limit("rfid", distances._Measured(interval, 2.05, ()), 512)
+    assert near.value == 0.0
+    assert near.low < 0.0 < near.high
+    assert "not resolved from 0" in near.flags
 
 
 def test_fewer_images_than_dimensions_are_flagged():
@@ -112,17 +217,14 @@ def test_the_interval_of_the_extrapolated_value_covers_the_truth():
     assert 0.90 <= inside / 200 <= 0.99
 
 
-def test_single_draws_of_500_fall_into_the_spread():
-    # From so many images two draws hardly overlap, and are as good as independent.
-    original, back, _ = gaussians(20_000, 0)
-    reference = ReconstructionReference(original, space="net", fingerprint="abc")
-    candidate = Reconstructions(back, "net", "abc")
-    sets = distances.Sets(SPACE, reference, candidate)
-    found = distances.fixed_count(aggregator({"ct": 20_000}), sets, "all")
-    rng = np.random.default_rng(1)
-    rows = np.stack([rng.choice(20_000, 500, replace=False) for _ in range(200)])
-    fresh = reference.frechet_over(candidate, rows)
-    assert 0.80 <= np.mean((found.low <= fresh) & (fresh <= found.high)) <= 1.0
+def test_the_interval_at_a_common_n_covers_the_expectation_of_a_set_of_500():
+    expected = np.mean([frechet_distance(*gaussians(500, seed)[:2]) for seed in range(400)])
+    inside = 0
+    for seed in range(40):
+        original, back, _ = gaussians(700, 1000 + seed)
+        found = at_common_n(original, back, str(seed))
+        inside += found.low <= expected <= found.high
+    assert inside >= 36
 
 
 def test_originals_pass_through_the_extractor_once_for_all_tokenizers(

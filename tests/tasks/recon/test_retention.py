@@ -10,6 +10,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medbench.harness.errors import UsageError
+from medbench.harness.statistics.intervals import Interval
+from medbench.harness.statistics.proportions import wilson_interval
 from medbench.harness.vocabulary import ORIGINALS
 from medbench.tasks import classifier
 from medbench.tasks.recon import classifier as training
@@ -46,9 +48,10 @@ def logits(labels, rng, strength):
 def test_copies_flip_nothing_and_lose_nothing(labels, rng):
     scores = logits(labels, rng, 1.0)
     found = retention(stored(labels), Answers(CLASSES, scores, scores))
-    for name in ("label_flip_rate", "auc_drop"):
-        assert found[name, "macro", ""].value == 0
-        assert found[name, "macro", ""].low == found[name, "macro", ""].high == 0
+    flips, drop = found["label_flip_rate", "macro", ""], found["auc_drop", "macro", ""]
+    assert flips.value == flips.low == drop.value == drop.low == drop.high == 0
+    assert found["label_flip_rate", "ct", ""].high == wilson_interval(0, 40).high
+    assert 0 < flips.high < wilson_interval(0, 40).high
 
 
 def test_values_are_those_of_scikit_learn(labels, rng):
@@ -83,7 +86,14 @@ def test_a_classifier_that_knows_nothing_is_named_by_group(labels, rng):
     scores[mri] = [0, 0, 1, 0, 0]  # the same answer to every image
     store = stored(labels)
     found = retention(store, Answers(CLASSES, scores, scores))
-    assert near_chance(store, found) == ["mri"]
+    assert near_chance(store, CLASSES, found) == ["mri"]
+
+
+def test_images_without_a_known_label_are_no_class_when_chance_is_judged():
+    """Nine unlabelled images to each labelled one; two classes of equal size."""
+    pairs = [("ct", "ab"[i % 2]) for i in range(100)] + [("ct", None)] * 900
+    known = {("acc", "ct", ORIGINALS): Interval(0.8, 0.7, 0.9, 100, 100, np.empty(0))}
+    assert near_chance(stored(pairs), CLASSES, known) == []
 
 
 def test_images_whose_label_was_never_trained_are_left_out(labels, rng):

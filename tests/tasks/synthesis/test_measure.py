@@ -86,6 +86,12 @@ def test_reference_of_training_images_alone_tells_nothing_of_copies(rng):
     assert "only 4 images of the reference are no training images" in _value(scores, "a").reason
 
 
+def test_classes_keep_the_values_of_their_seeds_for_comparisons():
+    scores = _scores("gfd_random")
+    scores.add("gfd_random", {"all": Value((3.0, 3.5), 900), "a": Value((2.0, 2.5), 100)})
+    assert list(_value(scores, "a").replicates) == [2.0, 2.5]
+
+
 def test_interval_is_students_of_the_mean_over_seeds():
     seeds = (3.0, 3.5, 2.75, 3.25, 3.5)
     scores = _scores("gfd_random")

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from medbench.harness.cache import contents
@@ -20,8 +21,11 @@ from medbench.harness.datasets.medsynth import describe, generate
 from medbench.harness.datasets.store import ingest
 from medbench.harness.errors import UsageError
 from medbench.harness.registry import load_dataset
+from medbench.harness.training.feed import Feed
+from medbench.harness.training.presets import presets
 from medbench.harness.training.sources.build import build_source
 from medbench.harness.training.sources.ct_windows import OTHERS, USUAL, show
+from medbench.harness.training.sources.datasets import require_epoch
 from medbench.harness.training.sources.source import ImageSource
 
 
@@ -165,6 +169,105 @@ def test_images_of_which_none_can_be_read_are_refused(tmp_path) -> None:
         path.write_bytes(b"damaged")
     with pytest.raises(UsageError, match=r"3 images one after the other cannot be used: .*\.png"):
         source(f"folder:{root}").sample(0, 24)
+
+
+def test_an_epochs_order_is_the_permutation_of_seed_and_epoch(tmp_path) -> None:
+    names = sorted(range(9), key=str)  # a folder's order
+    for root in (flat_folder(tmp_path / "a", range(9)), None):
+        if root is None:
+            rows = [{"path": f"a/fundus/{k}.png", "modality": "fundus"} for k in names]
+            (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        reference = f"folder:{root}" if root else f"jsonl:{tmp_path / 'a.jsonl'}"
+        images = source(reference, seed=5)
+        for epoch in (1, 0, 2):  # in any order of asking
+            order = np.random.default_rng([5, epoch, 1]).permutation(9)
+            expected = [names[place] for place in order]
+            assert levels(images, range(9 * epoch, 9 * epoch + 9)) == expected
+
+
+def test_a_subset_is_fixed_whatever_the_seed_and_part_of_a_larger_one(tmp_path) -> None:
+    root = flat_folder(tmp_path / "a", range(40))
+    seen = {}
+    for count in (10, 25):
+        subsets = [source(f"folder:{root}", seed=seed, subset=count) for seed in (0, 1)]
+        first, second = (set(levels(each, range(3 * count))) for each in subsets)
+        assert first == second
+        assert len(first) == subsets[0].size == count
+        assert levels(subsets[0], range(count)) != levels(subsets[1], range(count))
+        seen[count] = first
+    assert seen[10] < seen[25]
+    assert seen[10] != set(sorted(range(40), key=str)[:10])
+    sent = pickle.loads(pickle.dumps(subsets[0]))
+    assert levels(sent, range(25)) == levels(subsets[0], range(25))
+    with pytest.raises(UsageError, match="41 images of a list that has 40"):
+        source(f"folder:{root}", subset=41)
+
+
+def test_a_row_of_the_ablations_in_miniature_sees_its_own_number_of_images(tmp_path) -> None:
+    root = flat_folder(tmp_path / "a", range(40))
+    stage = presets()["paper/t5-i"].stages()[0].config["data"]
+    assert (stage["source"]["subset"], stage["epoch_images"]) == (800_000, 800_000)
+    terms = {**stage["source"], "dataset": f"folder:{root}", "subset": 8, "ct_bias": 0.0}
+    images = build_source(terms, seed=0, cache=tmp_path)
+    require_epoch(images, 8)
+    batches = Feed(images, lambda _: (4, 24), 1).batches(0)
+    shown = [image for _, batch in zip(range(6), batches, strict=False) for image in batch.images]
+    assert len({round(float(image.max()) * 255) for image in shown}) == 8
+    with pytest.raises(UsageError, match=r"has 8 images, .* epoch has 10\."):
+        require_epoch(images, 10)
+    require_epoch(images, None)
+
+
+def test_upstreams_own_table_of_deep_ct_goes_through_windows_in_the_feed(tmp_path, rng) -> None:
+    hounsfield = rng.integers(-1024, 2000, (6, 32, 32))
+    rows = [f"ct/{k}.png,A CT,ct,d" for k in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["identifier,caption,modality,dataset_name", *rows]))
+    (tmp_path / "ct").mkdir()
+    for number, values in enumerate(hounsfield):
+        Image.fromarray((values + 1024).astype(np.uint16)).save(tmp_path / f"ct/{number}.png")
+    published = presets()["paper"].stages()
+    assert [s.config["data"]["source"]["ct_bias"] for s in published] == [1024, 0]
+    terms = {"kind": "dataset", "dataset": f"manifest:{tmp_path / 't.csv'}"}
+    plain = {**terms, "augmentation": "none", "ct_bias": 1024}
+    images = build_source(plain, seed=0, cache=tmp_path)
+    batch = next(Feed(images, lambda _: (6, 32), 1).batches(0))
+    expected = torch.from_numpy(show(hounsfield, USUAL))[:, None].expand(-1, 3, -1, -1)
+    order = np.random.default_rng([0, 0, 1]).permutation(6)
+    assert torch.equal(batch.images, expected[torch.from_numpy(order)])
+    drawn = build_source({**terms, "ct_bias": 1024}, seed=0, cache=tmp_path)
+    assert next(Feed(drawn, lambda _: (6, 32), 1).batches(0)).images.min() == 0
+    with pytest.raises(UsageError, match="has more than 8 bits"):
+        next(Feed(build_source(terms, seed=0, cache=tmp_path), lambda _: (6, 32), 1).batches(0))
+    with pytest.raises(UsageError, match="ct_bias is for tables of image files"):
+        source("medsynth@val", ct_bias=1024)
+
+
+def test_prepared_images_are_augmented_as_those_read_anew() -> None:
+    anew, prepared = (
+        source("medsynth@val", augmentation="official", limit=2, prepared=side)
+        for side in (None, 256)
+    )
+    sent = pickle.loads(pickle.dumps(prepared))
+    assert prepared.size == anew.size == 18
+    for position in range(18):
+        expected = anew.sample(position, 64)
+        for images in (prepared, sent):
+            found = images.sample(position, 64)
+            assert torch.equal(found.image, expected.image), expected.modality
+            assert (found.text, found.label) == (expected.text, expected.label)
+
+
+def test_prepared_ct_of_another_side_keeps_its_units(tmp_path, rng) -> None:
+    hounsfield = np.repeat(np.repeat(rng.integers(-1000, 1000, (8, 8)), 6, 0), 6, 1)
+    reference = ct_table(tmp_path, hounsfield)
+    images = source(reference, prepared=24)
+    expected = F.interpolate(
+        torch.from_numpy(hounsfield)[None, None].float(), (24, 24), mode="bilinear", antialias=True
+    )
+    view = images.sample(0, 24).image
+    assert torch.equal(
+        view, torch.from_numpy(show(expected[0, 0].numpy(), USUAL)).expand(3, -1, -1)
+    )
 
 
 def test_prepared_images_come_from_the_image_cache(image_folder) -> None:
