@@ -9,8 +9,8 @@ from typing import Any
 from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
-from ..tokenizers import dino_discriminator, meditok_recipe
-from ..tokenizers.meditok_recipe import TrainableMedITok
+from ..tokenizers import meditok_recipe
+from ..tokenizers.meditok_recipe import DISCRIMINATORS, TrainableMedITok
 
 
 def make(config: Mapping[str, Any], *, seed: int) -> TrainableMedITok:
@@ -21,5 +21,4 @@ def make(config: Mapping[str, Any], *, seed: int) -> TrainableMedITok:
 def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
     """The recipe of a stage; see `build_tokenizer_recipe`."""
     trainable = make(config, seed=settings.seed)
-    kinds = {"dino": dino_discriminator.build}
-    return build_tokenizer_recipe(trainable, config, settings, work, discriminators=kinds)
+    return build_tokenizer_recipe(trainable, config, settings, work, discriminators=DISCRIMINATORS)

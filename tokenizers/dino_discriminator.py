@@ -19,6 +19,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from ..harness.errors import MissingPrerequisite, UsageError
+from ..harness.training.adversarial import DiscriminatorKind
 from ..harness.training.config_terms import read_fields
 from ..harness.training.frozen import Frozen
 from ..harness.training.patch_discriminator import initialise
@@ -128,12 +129,32 @@ def build(options: Mapping[str, Any], seed: int) -> DINODiscriminator:
         UsageError: an option is unknown or of the wrong kind, or does not fit the backbone.
         MissingPrerequisite: the backbone's weights are not on this machine.
     """
-    terms = read_fields(DINOTerms, options, "adversarial.discriminator")
+    terms = _read(options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = DINODiscriminator(terms)
         made.heads.apply(initialise)
     return made
+
+
+def find(options: Mapping[str, Any]) -> Path | None:
+    """The file of the backbone's weights; None where the options ask for random ones.
+
+    Raises:
+        UsageError: an option is unknown or of the wrong kind.
+        MissingPrerequisite: it is not on this machine.
+    """
+    terms = _read(options)
+    return _weights_file(terms) if terms.pretrained else None
+
+
+KIND = DiscriminatorKind(
+    build, sketch=lambda options: build({**options, "pretrained": False}, 0), find=find
+)
+
+
+def _read(options: Mapping[str, Any]) -> DINOTerms:
+    return read_fields(DINOTerms, options, "adversarial.discriminator")
 
 
 def _build_backbone(terms: DINOTerms) -> VisionTransformer:

@@ -20,6 +20,9 @@ from .initialisation import Start, build_from_scratch
 from .meditok_config import DOWNSAMPLE, MedITokConfig
 from .transform_code import TransformCode
 
+DISCRIMINATORS = {"dino": dino_discriminator.KIND}
+"""Kinds beside `patch` that `adversarial.kind` may name."""
+
 
 class TrainableMedITok:
     """A MedITok or UniTok network that starts from scratch.
@@ -137,5 +140,4 @@ def make(config: Mapping[str, Any], *, seed: int, causal: bool = True) -> Traina
 def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
     """The recipe of a stage; see `build_tokenizer_recipe`."""
     trainable = make(config, seed=settings.seed)
-    kinds = {"dino": dino_discriminator.build}
-    return build_tokenizer_recipe(trainable, config, settings, work, discriminators=kinds)
+    return build_tokenizer_recipe(trainable, config, settings, work, discriminators=DISCRIMINATORS)

@@ -19,7 +19,7 @@ def presets() -> dict[str, Preset]:
             "paper": "MedITok as its paper trains it",
             "script": "MedITok as its published scripts train it",
             "small": "MedITok on one GPU in a day",
-            "tiny": "MedITok, teacher and both stages, on two CPU cores",
+            "tiny": "MedITok, teacher and both stages, in less than an hour of one CPU core",
             "micro": "MedITok at 64 px, teacher and both stages, in minutes",
             "claims": "the arms of the paper's claims in miniature, on the ground of `micro`",
             "smoke": "every part of the trainer in less than a minute",

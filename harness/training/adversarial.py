@@ -7,7 +7,7 @@ Esser et al. 2021 (arXiv:2012.09841, equation 7), the balanced consistency that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,23 @@ DiscriminatorFactory = Callable[[Mapping[str, Any], int], nn.Module]
 """(options, seed) -> a discriminator: a module (images (b, 3, H, W) in [-1, 1], generator) ->
 logits (b, n), whose trainable weights follow from the seed. What it draws, it draws from the
 generator and for the whole batch alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiscriminatorKind:
+    """One kind of discriminator.
+
+    Attributes:
+        build: makes it.
+        sketch: (options) -> the same with weights that mean nothing, for counting.
+        find: (options) -> looks for the files that `build` reads; MissingPrerequisite where one
+            is not on this machine.
+    """
+
+    build: DiscriminatorFactory
+    sketch: Callable[[Mapping[str, Any]], nn.Module]
+    find: Callable[[Mapping[str, Any]], object] = lambda _: None
+
 
 _EPSILON = 1e-6
 _SCALE = 1024.0
@@ -107,10 +124,13 @@ def build_game(
         MissingPrerequisite: weights that the kind needs are not on this machine.
     """
     if terms.kind not in factories:
-        known = ", ".join(sorted(factories))
-        message = f"unknown discriminator {terms.kind!r}; known: {known}"
-        raise UsageError(message)
+        raise unknown_discriminator(terms.kind, factories)
     return AdversarialGame(factories[terms.kind](terms.discriminator, seed), terms)
+
+
+def unknown_discriminator(kind: str, known: Iterable[str]) -> UsageError:
+    """The refusal of another kind."""
+    return UsageError(f"unknown discriminator {kind!r}; known: {', '.join(sorted(known))}")
 
 
 class AdversarialGame:

@@ -208,12 +208,32 @@ def build_alignment(
         UsageError: the network has no contrastive head, or there is no such teacher.
         MissingPrerequisite: the teacher's weights are not on this machine.
     """
-    if not network.embedding_dims:
+    require_head(network)
+    return alignment_with(build_teacher(terms.teacher, work.parent), terms, network, seed=seed)
+
+
+def require_head(network: object) -> None:
+    """Refuse a network that cannot be aligned.
+
+    Raises:
+        UsageError: it has no contrastive head.
+    """
+    dims = getattr(network, "embedding_dims", None)
+    if dims is None:
+        message = "this network has no contrastive head to align: leave out `alignment`"
+        raise UsageError(message)
+    if not dims:
         message = "this network has no contrastive head to align: set drop_alignment to false"
         raise UsageError(message)
+
+
+def alignment_with(
+    teacher: Teacher, terms: AlignmentTerms, network: Alignable, *, seed: int
+) -> Alignment:
+    """The heads between a network and a teacher."""
     return Alignment(
         terms,
-        build_teacher(terms.teacher, work.parent),
+        teacher,
         feature_dims=network.latent_dims if pools_latents(terms) else network.embedding_dims,
         embedding_dims=network.embedding_dims,
         seed=seed,

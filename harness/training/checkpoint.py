@@ -59,7 +59,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     Raises:
         UsageError: the folder cannot be written; the checkpoint before remains.
     """
-    place = folder / f"step-{checkpoint.step:07d}"
+    place = place_of(folder, checkpoint.step)
     write_weights(place / "model.safetensors", checkpoint.model)
     if checkpoint.average is not None:
         write_weights(place / "average.safetensors", checkpoint.average)
@@ -73,6 +73,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         if other.name != place.name:
             shutil.rmtree(other, ignore_errors=True)
     return place
+
+
+def place_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint after `step` steps lies."""
+    return folder / f"step-{step:07d}"
 
 
 def save_patiently(folder: Path, checkpoint: Checkpoint, *, patience_seconds: float) -> Path:

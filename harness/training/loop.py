@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from ..errors import RunAgain, UsageError
-from ..files import canonical_json, write_json
+from ..files import write_json
 from . import parallel
-from .checkpoint import Checkpoint, load_latest, save_patiently
+from .checkpoint import Checkpoint, load_latest, place_of, save_patiently
 from .ema import WeightAverage
 from .engine import Engine
 from .journal import Journal
@@ -23,7 +23,7 @@ from .opposing import Opposing
 from .optimiser import build_optimiser, set_rate
 from .readings import Means, NonFiniteLoss, check_finite
 from .recipe import Recipe
-from .settings import TrainingSettings
+from .settings import BOOKKEEPING, TrainingSettings, same_training
 from .stopping import StopRequest
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Trainer:
         settings: for how long and how.
         output: the run's folder.
         config: the complete configuration, echoed into every checkpoint; a resumed run must have
-            the same one.
+            the same one, but for the settings that are `BOOKKEEPING`.
         device: torch device.
     """
 
@@ -91,10 +91,11 @@ class Trainer:
         checkpoint = load_latest(self.checkpoints)
         if checkpoint is None:
             return False
-        if canonical_json(checkpoint.config) != canonical_json(self.config):
+        if not same_training(checkpoint.config, self.config):
             message = (
                 f"{self.output} holds a run with another configuration (see its config.json). "
-                "Resume with that one, or choose another --output."
+                f"Resume with that one (only {', '.join(BOOKKEEPING)} may be others), or choose "
+                "another --output."
             )
             raise UsageError(message)
         state = checkpoint.state
@@ -181,7 +182,13 @@ class Trainer:
             self._restore(before)
             self._save(journal)
             parallel.wait_for_all()
-            message = f"{error} The weights before it are kept in {self.checkpoints}."
+            kept = "model" if self.average is None else "average"
+            weights = place_of(self.checkpoints, step) / f"{kept}.safetensors"
+            message = (
+                f"{error} The weights before it are kept, and --resume would meet the same numbers "
+                "again. To go on with other settings or data, train into another --output with "
+                f"start: {{weights: {weights}}}."
+            )
             raise NonFiniteLoss(message) from error
         self.engine.optimiser.step()
         if self._opposing is not None:

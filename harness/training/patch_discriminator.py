@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from .adversarial import DiscriminatorKind
 from .config_terms import read_fields
 
 _GROUPS = 8
@@ -81,3 +82,6 @@ def build(options: Mapping[str, Any], seed: int) -> PatchDiscriminator:
         torch.manual_seed(seed)
         made = PatchDiscriminator(terms).apply(initialise)
     return made.to(memory_format=torch.channels_last)
+
+
+KIND = DiscriminatorKind(build, sketch=lambda options: build(options, 0))

@@ -68,9 +68,31 @@ def build_perceptual(terms: PerceptualTerms) -> nn.Module:
         MissingPrerequisite: the weights of the trunk are not on this machine.
         UsageError: the file is there and holds something else.
     """
-    if terms.kind == "random-conv":
+    path = find_trunk(terms)
+    if path is None:
         return RandomFeatureDistance(terms.channels, seed=terms.seed)
-    return LPIPSDistance(terms.kind.removeprefix("lpips-"), terms.weights)
+    return LPIPSDistance(terms.kind.removeprefix("lpips-"), path)
+
+
+def find_trunk(terms: PerceptualTerms) -> Path | None:
+    """The file of LPIPS's trunk; None for a kind that needs none.
+
+    Raises:
+        MissingPrerequisite: it is not on this machine.
+    """
+    if terms.kind == "random-conv":
+        return None
+    name = FILES[terms.kind.removeprefix("lpips-")]
+    default = Path(torch.hub.get_dir()) / "checkpoints" / name
+    path = Path(terms.weights) if terms.weights else default
+    if not path.is_file():
+        message = (
+            f"{terms.kind} needs the ImageNet weights of its trunk, and {path} is not there. Get "
+            f"{PLACE}{name} and name it in perceptual.weights, or take kind: random-conv, which "
+            "needs no weights."
+        )
+        raise MissingPrerequisite(message)
+    return path
 
 
 class RandomFeatureDistance(nn.Module):
@@ -119,12 +141,12 @@ class LPIPSDistance(nn.Module):
 
     Args:
         trunk: `vgg` or `alex`.
-        weights: see `PerceptualTerms`.
+        path: file of the trunk or of the whole network.
     """
 
-    def __init__(self, trunk: str, weights: str | None = None) -> None:
+    def __init__(self, trunk: str, path: Path) -> None:
         super().__init__()
-        self.network = Frozen(lpips_network(trunk, _weights_file(trunk, weights)))
+        self.network = Frozen(lpips_network(trunk, path))
 
     def forward(self, rec: Tensor, target: Tensor) -> Tensor:
         """(B, 3, H, W) twice -> scalar; 0 where H is below 48."""
@@ -132,16 +154,3 @@ class LPIPSDistance(nn.Module):
             return rec.new_zeros(())
         with torch.autocast(rec.device.type, enabled=False):
             return self.network(rec.float(), target.float()).mean()
-
-
-def _weights_file(trunk: str, weights: str | None) -> Path:
-    name = FILES[trunk]
-    path = Path(weights) if weights else Path(torch.hub.get_dir()) / "checkpoints" / name
-    if not path.is_file():
-        message = (
-            f"lpips-{trunk} needs the ImageNet weights of its trunk, and {path} is not there. Get "
-            f"{PLACE}{name} and name it in perceptual.weights, or take kind: random-conv, which "
-            "needs no weights."
-        )
-        raise MissingPrerequisite(message)
-    return path

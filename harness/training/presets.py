@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from ..documents import load_yaml
 from ..errors import UsageError
 from ..registry import unknown
-from .run_plan import Stage, read_stages
+from .run_plan import SUFFIXES, Stage, read_stages
 
 _CATALOGUES = (
     "medbench.tokenizers.training_catalogue",
@@ -36,9 +36,9 @@ class Preset:
     summary: str
     change: Mapping[str, Any] = field(default_factory=dict)
 
-    def stages(self) -> tuple[Stage, ...]:
-        """What is trained, in order."""
-        return read_stages(self.config, self.change)
+    def stages(self, overrides: Sequence[str] = ()) -> tuple[Stage, ...]:
+        """What is trained, in order; `overrides` as `--set` takes them."""
+        return read_stages(self.config, self.change, overrides)
 
     def rows(self, path: Path) -> dict[str, Preset]:
         """Changes of this preset, from a file with one line for each: `summary` and `change`."""
@@ -64,7 +64,8 @@ def recipes() -> dict[str, str]:
     """Modules by the name that a configuration gives under `recipe`.
 
     Each has `build(config, settings, work) -> Recipe`; those of tokenizers also
-    `make(config, *, seed) -> Trainable`, from which a dry run counts parameters.
+    `make(config, *, seed) -> Trainable`, from which a dry run counts parameters, and may have
+    `DISCRIMINATORS`, kinds by name; others may have `problems(config)`: what is not here.
     """
     return {
         name: module
@@ -79,7 +80,7 @@ def find_preset(reference: str) -> Preset:
     Raises:
         UsageError: there is none; near names are suggested.
     """
-    if reference.endswith((".yaml", ".yml")):
+    if reference.endswith(SUFFIXES):
         path = Path(reference)
         if not path.is_file():
             message = f"{reference}: there is no such configuration file"

@@ -23,8 +23,8 @@ def check_finite(name: str, value: float, step: int) -> None:
     """
     if not math.isfinite(value):
         message = (
-            f"{name} is {value} at step {step}. Lower the learning rate or look at the data of "
-            "this step."
+            f"{name} is {value} at step {step}. Look at the data of this step, or lower the "
+            "learning rate."
         )
         raise NonFiniteLoss(message)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ import torch
 from .. import ranks
 from ..documents import load_json
 from ..errors import UsageError
-from ..files import canonical_json, hash_value, write_json
+from ..files import hash_value, write_json
 from ..sealed import is_damaged
 from . import parallel
 from .checkpoint import export_weights
 from .config_terms import read_fields
 from .loop import Trainer
+from .prerequisites import check_stages, require
 from .presets import recipe_module
 from .run_plan import Stage
-from .settings import TrainingSettings
-from .tokenizer_terms import TokenizerTerms, sections
+from .settings import TrainingSettings, same_training
 
 _LOG = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
@@ -52,18 +52,20 @@ def train(
     Raises:
         UsageError: a stage is not configured right (which is told before the first one is
             trained), or the folder holds a run already, or one with another configuration.
+        MissingPrerequisite: data or weights of a stage are not on this machine (told before, too).
         NonFiniteLoss: a loss was not finite.
     """
-    for place, stage in enumerate(stages):
-        _check(stage, {earlier.name for earlier in stages[:place]})
+    check_stages(stages)
+    places = {stage.name: stage_folder(output, stage, stages) for stage in stages}
+    require([each for each in stages if not (resume and _finished(places[each.name], each))])
     parallel.join(device)
     name = f"train-{hash_value(str(output.absolute()))[:32]}"
     with ranks.alone(name, f"the run in {output}"):
         if not resume:
             _require_none(output, stages)
         for stage in stages:
-            _train_stage(stage, stage_folder(output, stage, stages), resume=resume, device=device)
-    return stage_folder(output, stages[-1], stages) / WEIGHTS
+            _train_stage(stage, places[stage.name], resume=resume, device=device)
+    return places[stages[-1].name] / WEIGHTS
 
 
 def _require_none(output: Path, stages: Sequence[Stage]) -> None:
@@ -75,11 +77,10 @@ def _require_none(output: Path, stages: Sequence[Stage]) -> None:
 
 
 def _train_stage(stage: Stage, folder: Path, *, resume: bool, device: str) -> None:
-    settings = read_fields(TrainingSettings, stage.config["settings"], f"{stage.name}.settings")
-    config = {**stage.config, "settings": asdict(settings)}
-    if resume and _finished(folder, config):
+    if resume and _finished(folder, stage):
         _LOG.info("%s is finished", folder)
         return
+    settings, config = _complete(stage)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     build = recipe_module(stage.recipe).build
@@ -98,29 +99,19 @@ def _train_stage(stage: Stage, folder: Path, *, resume: bool, device: str) -> No
     parallel.wait_for_all()
 
 
-def _check(stage: Stage, earlier: Set[str]) -> None:
-    """Refuse what a stage would only meet when its turn has come, hours later."""
-    read_fields(TrainingSettings, stage.config["settings"], f"{stage.name}.settings")
-    if not hasattr(recipe_module(stage.recipe), "make"):
-        return
-    terms = read_fields(TokenizerTerms, sections(stage.config), stage.name)
-    teacher = terms.alignment.teacher if terms.alignment is not None else None
-    for part in (terms.start, teacher):
-        if part is not None and part.stage is not None and part.stage not in earlier:
-            message = (
-                f"{stage.name} needs {part.stage}, which is no earlier stage of this run; those "
-                f"are: {', '.join(sorted(earlier)) or 'none'}"
-            )
-            raise UsageError(message)
+def _complete(stage: Stage) -> tuple[TrainingSettings, dict[str, Any]]:
+    """The settings, and the configuration with the defaults of those that it leaves out."""
+    settings = read_fields(TrainingSettings, stage.config["settings"], f"{stage.name}.settings")
+    return settings, {**stage.config, "settings": asdict(settings)}
 
 
-def _finished(folder: Path, config: dict[str, Any]) -> bool:
+def _finished(folder: Path, stage: Stage) -> bool:
     """Whether a stage was trained to its end with this very configuration."""
     try:
         summary = load_json(folder / _SUMMARY)
     except (OSError, ValueError):
         return False
-    same = canonical_json(summary.get("config")) == canonical_json(config)
+    same = same_training(summary.get("config") or {}, _complete(stage)[1])
     return same and (folder / WEIGHTS).exists() and not is_damaged(folder / WEIGHTS)
 
 

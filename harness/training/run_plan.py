@@ -1,27 +1,31 @@
 """What a run consists of: configuration files resolved to stages, without torch.
 
-A configuration is one YAML file. With `extends: FILE` it is a change of another one; with `stages`
-it is several trainings, one after the other, that share everything else in the file; a length may
-be written as `{epochs: 3}` where `data.epoch_images` says how many images an epoch has.
+A configuration is one YAML or JSON file. With `extends: FILE`, or the name of a preset, it is a
+change of another one; with `stages` it is several trainings, one after the other, that share
+everything else in the file; a length may be written as `{epochs: 3}` where `data.epoch_images` says
+how many images an epoch has.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..documents import load_yaml
 from ..errors import UsageError
+from .overrides import apply_overrides, with_numbers
 
 EXTENDS = "extends"
-"""The term of a configuration that names the file it is a change of."""
+"""The term of a configuration that names the file or preset it is a change of."""
 STAGES = "stages"
 _ALONE = "stands alone"
 """Marks a stage that shares nothing with the others; no term of a file can have a blank."""
+SUFFIXES = (".yaml", ".yml", ".json")
+"""Of configuration files."""
 _NAME = "train"
 """Of the only stage where a file names none."""
 _STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -45,25 +49,28 @@ class Stage:
         return str(self.config["recipe"])
 
 
-def read_stages(path: Path, change: Mapping[str, Any] | None = None) -> tuple[Stage, ...]:
+def read_stages(
+    path: Path, change: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+) -> tuple[Stage, ...]:
     """The stages of a configuration file, in order.
 
     Args:
         path: the file.
         change: laid over what the file says; None takes a term out.
+        overrides: further changes, as `--set` takes them; see `apply_overrides`.
 
     Raises:
-        UsageError: a file is absent, not YAML or extends itself, or a stage lacks `recipe` or
-            `settings`.
+        UsageError: a file is absent, not YAML or extends itself, a stage lacks `recipe` or
+            `settings`, or an override names nothing that is there.
     """
-    whole = _overlaid(_merged(path, ()), change or {})
+    whole = overlaid(_merged(path, ()), change or {})
     stages = whole.pop(STAGES, None)
     if stages is None:
         stages = {_NAME: {}}
     if not isinstance(stages, Mapping):
         message = f"{path}: {STAGES} must hold stages by name, not {stages!r}"
         raise UsageError(message)
-    found = []
+    configs: dict[str, dict[str, Any]] = {}
     for name, each in stages.items():
         if not _STAGE_NAME.fullmatch(str(name)) or not isinstance(each, Mapping | None):
             message = (
@@ -73,12 +80,15 @@ def read_stages(path: Path, change: Mapping[str, Any] | None = None) -> tuple[St
             raise UsageError(message)
         own = dict(each or {})
         below = {} if own.pop(_ALONE, False) else whole
-        config = _without_none(_overlaid(below, own))
-        found.append(Stage(str(name), _resolved(config, f"{path}: {name}")))
-    if not found:
+        configs[str(name)] = overlaid(below, own)
+    configs = apply_overrides(configs, overrides, overlaid)
+    if not configs:
         message = f"{path} has no stage to train"
         raise UsageError(message)
-    return tuple(found)
+    return tuple(
+        Stage(name, _resolved(_without_none(config), f"{path}: {name}"))
+        for name, config in configs.items()
+    )
 
 
 def _resolved(config: dict[str, Any], where: str) -> dict[str, Any]:
@@ -137,7 +147,7 @@ def _merged(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
         message = f"training configurations extend each other in a circle: {route}"
         raise UsageError(message)
     try:
-        config = load_yaml(path)
+        config = with_numbers(load_yaml(path))
     except (OSError, ValueError) as error:
         message = f"cannot read the training configuration {path}: {error}"
         if before:
@@ -160,12 +170,18 @@ def _on_base(config: dict[str, Any], path: Path, trail: tuple[Path, ...]) -> dic
     if base is None:
         return config
     if not isinstance(base, str) or not base:
-        message = f"{path}: {EXTENDS} must be the name of a file, not {base!r}"
+        message = f"{path}: {EXTENDS} must be the name of a file or preset, not {base!r}"
         raise UsageError(message)
-    return _overlaid(_merged(path.parent / base, trail), config)
+    file = path.parent / base
+    if file.exists() or file.suffix in SUFFIXES:
+        return overlaid(_merged(file, trail), config)
+    from .presets import find_preset  # which imports this module
+
+    preset = find_preset(base)
+    return overlaid(overlaid(_merged(preset.config, trail), preset.change), config)
 
 
-def _overlaid(
+def overlaid(
     below: Mapping[str, Any], above: Mapping[str, Any], *, of_stages: bool = False
 ) -> dict[str, Any]:
     """`below` with the terms of `above`; mappings that both have are overlaid in turn.
@@ -180,7 +196,7 @@ def _overlaid(
             del merged[name]
             continue
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            value = _overlaid(old, value, of_stages=name == STAGES)
+            value = overlaid(old, value, of_stages=name == STAGES)
         merged[name] = value
     return merged
 

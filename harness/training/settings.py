@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import UsageError
+from ..files import canonical_json
 from .schedule import WarmupDecay
 
 Precision = Literal["fp32", "bf16", "fp16"]
+BOOKKEEPING = (
+    "checkpoint_seconds",
+    "disk_patience_seconds",
+    "log_every",
+    "validate_every",
+    "workers",
+)
+"""Settings that change no bit of the weights, and so may be others when a run is resumed."""
+
+
+def same_training(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two configurations give the same weights: all but `BOOKKEEPING` is equal."""
+    return canonical_json(_lasting(first)) == canonical_json(_lasting(second))
+
+
+def _lasting(config: Mapping[str, Any]) -> dict[str, Any]:
+    settings = config.get("settings") or {}
+    kept = {name: value for name, value in settings.items() if name not in BOOKKEEPING}
+    return {**config, "settings": kept}
 
 
 @dataclass(frozen=True, slots=True)

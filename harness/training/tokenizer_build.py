@@ -13,8 +13,8 @@ from ..errors import UsageError
 from ..locations import cache_root
 from ..weights import load_into
 from . import patch_discriminator
-from .adversarial import DiscriminatorFactory, build_game
-from .alignment import Alignable, build_alignment
+from .adversarial import DiscriminatorKind, build_game
+from .alignment import Alignable, build_alignment, require_head
 from .checkpoint import load_latest
 from .config_terms import read_fields
 from .perceptual import build_perceptual
@@ -37,7 +37,7 @@ def build_tokenizer_recipe(
     settings: TrainingSettings,
     work: Path,
     *,
-    discriminators: Mapping[str, DiscriminatorFactory] | None = None,
+    discriminators: Mapping[str, DiscriminatorKind] | None = None,
 ) -> TokenizerRecipe:
     """The recipe that trains `trainable`.
 
@@ -80,12 +80,11 @@ def build_tokenizer_recipe(
     if terms.perceptual is not None:
         recipe.perceptual = build_perceptual(terms.perceptual)
     if terms.adversarial is not None:
-        kinds = {"patch": patch_discriminator.build, **(discriminators or {})}
-        recipe.play(build_game(terms.adversarial, kinds, seed=settings.seed))
+        kinds = {"patch": patch_discriminator.KIND, **(discriminators or {})}
+        factories = {name: kind.build for name, kind in kinds.items()}
+        recipe.play(build_game(terms.adversarial, factories, seed=settings.seed))
     if terms.alignment is not None:
-        if not hasattr(trainable.network, "embedding_dims"):
-            message = "this network has no contrastive head to align: leave out `alignment`"
-            raise UsageError(message)
+        require_head(trainable.network)
         if terms.alignment.side == "text":
             _require_captions(source, terms.data.at(0)[1])
         network = cast(Alignable, trainable.network)
@@ -111,11 +110,8 @@ def load_start(network: nn.Module, start: Start, work: Path) -> None:
     Heads that an earlier stage trained beside it are left behind, as upstream.
 
     Raises:
-        UsageError: neither or both places are named, or the weights do not fit.
+        UsageError: there are no such weights, or they do not fit.
     """
-    if (start.stage is None) == (start.weights is None):
-        message = "start must name either an earlier `stage` or a `weights` file"
-        raise UsageError(message)
     if start.weights is not None:
         state = read_checkpoint(start.weights, name=start.weights).state
         load_into(network, state, name=start.weights, allow_unexpected=(r"text_",))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import UsageError
 from .adversarial import AdversarialTerms
 from .alignment import AlignmentTerms
 from .perceptual import PerceptualTerms
@@ -66,6 +67,12 @@ class Start:
 
     stage: str | None = None
     weights: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse neither and both."""
+        if (self.stage is None) == (self.weights is None):
+            message = "start must name either an earlier `stage` or a `weights` file"
+            raise UsageError(message)
 
 
 @dataclass(frozen=True, slots=True)

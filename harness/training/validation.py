@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..locations import cache_root
+from ..metrics.ms_ssim import SMALLEST_SIDE, structural_similarities
 from ..metrics.psnr import psnr
 from ..metrics.ssim import ssim
 from .latent_probe import LatentProbe, ProbeTerms
@@ -57,9 +58,9 @@ class TokenizerValidation:
     def look(self, trainable: Trainable, *, quantise: bool) -> Validation:
         """Scores and a sheet; the network must be in evaluation mode.
 
-        Scores are `psnr` (dB) and `ssim` (in [0, 1]), macro means over the modalities, the same
-        of each modality as `psnr/ct`, `usage`: the share of all codes that were taken, and
-        those of the probe.
+        Scores are `psnr` (dB), `ssim` and, from 161 pixels on, `ms_ssim` (in [0, 1]), macro means
+        over the modalities, the same of each modality as `psnr/ct`, `usage`: the share of all
+        codes that were taken, and those of the probe.
         """
         originals = self._load()
         made, indices = [], []
@@ -100,8 +101,12 @@ class TokenizerValidation:
     def _scores(self, originals: NDArray[np.uint8], made: NDArray[np.uint8]) -> dict[str, float]:
         groups = np.array(self._modalities)
         scores: dict[str, float] = {}
-        for name, measure in (("psnr", psnr), ("ssim", ssim)):
-            values = measure(originals, made)
+        measured = {"psnr": psnr(originals, made)}
+        if self.terms.side >= SMALLEST_SIDE:
+            measured |= structural_similarities(originals, made)
+        else:
+            measured["ssim"] = ssim(originals, made)
+        for name, values in measured.items():
             means = {group: float(values[groups == group].mean()) for group in np.unique(groups)}
             scores[name] = float(np.mean(list(means.values())))
             scores |= {f"{name}/{group}": mean for group, mean in means.items() if group}

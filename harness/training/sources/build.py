@@ -41,5 +41,9 @@ def build_source(
         from .mixture import build_mixture
 
         return build_mixture(terms, seed=seed, cache=cache, workers=workers, where=where)
-    message = f"{where}.kind is {kind!r}; known: {', '.join(KINDS)}"
-    raise UsageError(message)
+    raise unknown_kind(kind, where)
+
+
+def unknown_kind(kind: object, where: str) -> UsageError:
+    """The refusal of a source of another kind."""
+    return UsageError(f"{where}.kind is {kind!r}; known: {', '.join(KINDS)}")

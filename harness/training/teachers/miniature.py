@@ -95,6 +95,19 @@ def load_miniature(folder: Path) -> ClipTeacher:
         MissingPrerequisite: the stage has not been trained to its end.
         UsageError: its files are damaged or do not belong together.
     """
+    require_files(folder)
+    terms, words = _read_facts(folder / FACTS)
+    network = build_miniature(terms, words, seed=0)
+    load_into(network, read_state_dict(folder / WEIGHTS), name=str(folder / WEIGHTS))
+    return as_teacher(network, words)
+
+
+def require_files(folder: Path) -> None:
+    """Look for a teacher's files, without reading them.
+
+    Raises:
+        MissingPrerequisite: one is not there.
+    """
     for name in (FACTS, WEIGHTS):
         if not (folder / name).is_file():
             message = (
@@ -102,10 +115,6 @@ def load_miniature(folder: Path) -> ClipTeacher:
                 "earlier stage of the run (or `medbench train teacher-micro --output FOLDER`)"
             )
             raise MissingPrerequisite(message)
-    terms, words = _read_facts(folder / FACTS)
-    network = build_miniature(terms, words, seed=0)
-    load_into(network, read_state_dict(folder / WEIGHTS), name=str(folder / WEIGHTS))
-    return as_teacher(network, words)
 
 
 def as_teacher(network: nn.Module, words: WordTokenizer) -> ClipTeacher:

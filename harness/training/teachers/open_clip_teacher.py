@@ -82,21 +82,38 @@ def load_open_clip(name: str, weights: str | None) -> ClipTeacher:
         MissingPrerequisite: a file is not on this machine.
         UsageError: there is no such model, or its weights do not fit.
     """
-    repository = _REPOSITORIES.get(name)
-    tagged = _TAGGED.get(name, name.removeprefix(PREFIX))
-    if repository is None and not _is_tagged(tagged):
-        repository = tagged
+    tagged, repository = _meant(name)
     if repository is None:
         return _load_tagged(name, tagged, weights)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        message = f"teacher {name!r}: neither MODEL/WEIGHTS of open_clip nor OWNER/REPOSITORY"
-        raise UsageError(message)
     if weights == UNTRAINED:
         if name != "biomedclip":
             message = f"teacher {name!r}: only models whose sizes are known can be untrained"
             raise UsageError(message)
         return _untrained(_BIOMEDCLIP, None)
     return _load_folder(name, _folder(name, repository, weights))
+
+
+def find_open_clip(name: str, weights: str | None) -> None:
+    """Look for a model's files, without reading them; arguments and errors of `load_open_clip`."""
+    tagged, repository = _meant(name)
+    if weights == UNTRAINED:
+        return
+    if repository is None:
+        _tagged_file(name, tagged, weights)
+    else:
+        _weights_in(name, _folder(name, repository, weights))
+
+
+def _meant(name: str) -> tuple[str, str | None]:
+    """`MODEL/WEIGHTS`, and the hub's repository where the name means one instead."""
+    tagged = _TAGGED.get(name, name.removeprefix(PREFIX))
+    repository = _REPOSITORIES.get(name)
+    if repository is None and not _is_tagged(tagged):
+        repository = tagged
+    if repository is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        message = f"teacher {name!r}: neither MODEL/WEIGHTS of open_clip nor OWNER/REPOSITORY"
+        raise UsageError(message)
+    return tagged, repository
 
 
 def _is_tagged(reference: str) -> bool:
@@ -111,18 +128,23 @@ def _load_tagged(name: str, reference: str, weights: str | None) -> ClipTeacher:
     """A model whose sizes open_clip knows: one weights file is all that is needed."""
     import open_clip
 
-    model, _, tag = reference.partition("/")
+    model = reference.partition("/")[0]
     sizes = open_clip.get_model_config(model)
     assert sizes is not None
     if weights == UNTRAINED:
         return _untrained(sizes, open_clip.get_tokenizer(model))
-    path = Path(weights) if weights else _published(name, model, tag)
-    if not path.is_file():
-        message = f"teacher {name!r}: there is no weights file {path}"
-        raise MissingPrerequisite(message)
+    path = _tagged_file(name, reference, weights)
     network = _build(name, sizes)
     _fill(network, path)
     return ClipTeacher(network, open_clip.get_tokenizer(model), resize="nearest")
+
+
+def _tagged_file(name: str, reference: str, weights: str | None) -> Path:
+    path = Path(weights) if weights else _published(name, *reference.split("/", 1))
+    if not path.is_file():
+        message = f"teacher {name!r}: there is no weights file {path}"
+        raise MissingPrerequisite(message)
+    return path
 
 
 def _published(name: str, model: str, tag: str) -> Path:
@@ -176,10 +198,7 @@ def _load_folder(name: str, folder: Path) -> ClipTeacher:
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"teacher {name!r}: {folder / _CONFIG} does not describe a model ({error!r})"
         raise UsageError(message) from error
-    path = next((folder / each for each in _WEIGHTS if (folder / each).is_file()), None)
-    if path is None:
-        message = f"teacher {name!r}: {folder} has none of {', '.join(_WEIGHTS)}"
-        raise MissingPrerequisite(message)
+    path = _weights_in(name, folder)
     try:
         tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
     except Exception as error:  # the libraries below let all kinds of errors through
@@ -191,6 +210,14 @@ def _load_folder(name: str, folder: Path) -> ClipTeacher:
     network = _build(name, sizes, folder)
     _fill(network, path)
     return ClipTeacher(network, tokenize, resize="nearest")
+
+
+def _weights_in(name: str, folder: Path) -> Path:
+    path = next((folder / each for each in _WEIGHTS if (folder / each).is_file()), None)
+    if path is None:
+        message = f"teacher {name!r}: {folder} has none of {', '.join(_WEIGHTS)}"
+        raise MissingPrerequisite(message)
+    return path
 
 
 def _build(name: str, sizes: Mapping[str, Any], folder: Path | None = None) -> nn.Module:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import UsageError
+from ...errors import MedbenchError, UsageError
 from ...locations import cache_root
 from .. import parallel
 from ..alignment import retrieval
@@ -24,6 +24,7 @@ from ..recipe import Recipe, StepLosses
 from ..settings import TrainingSettings
 from ..sources.build import build_source
 from ..sources.datasets import require_epoch
+from ..sources.look import source_problems
 from ..sources.source import ImageSource
 from ..tokenizer_terms import DataTerms
 from .clip_teacher import to_side
@@ -140,6 +141,12 @@ def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> 
         workers=settings.workers,
         parts_per_step=settings.batches_per_step,
     )
+
+
+def problems(config: Mapping[str, Any]) -> list[MedbenchError]:
+    """What a stage needs and this machine has not; see `prerequisites`."""
+    data = read_fields(DataTerms, config.get("data", {}), "data")
+    return source_problems(data.source, "data.source", texts=True, epoch_images=data.epoch_images)
 
 
 def jitter(images: Tensor, count: int, terms: MiniatureTerms, generator: torch.Generator) -> Tensor:

@@ -6,17 +6,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from medbench.harness.errors import UsageError
 from medbench.harness.training import checkpoint
 from medbench.harness.training.checkpoint import load_latest
 from medbench.harness.training.loop import Interrupted, Trainer
 from medbench.harness.training.readings import NonFiniteLoss
-from medbench.harness.training.settings import OptimiserSettings, TrainingSettings
+from medbench.harness.training.settings import BOOKKEEPING, OptimiserSettings, TrainingSettings
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 CONFIG = {"what": "toy"}
@@ -172,6 +174,43 @@ def test_a_nan_loses_its_step_alone(tmp_path, toy_recipe, fault, message) -> Non
     assert_same(run(whole, tmp_path / "whole"), resume(rest, place))
     assert_same(whole.opponent.state_dict(), rest.opponent.state_dict())
     assert curve_of(place) == curve_of(tmp_path / "whole")
+
+
+def test_the_message_names_the_weights_before_a_step_that_was_not_finite(
+    tmp_path, toy_recipe
+) -> None:
+    for decay, name in ((0.9, "average"), (0.0, "model")):
+        place = tmp_path / name
+        with pytest.raises(NonFiniteLoss, match=r"start: \{weights: (.*)\}") as caught:
+            run(toy_recipe(fault="nan", at=4), place, ema_decay=decay)
+        path = Path(str(caught.value).split("weights: ")[1].split("}")[0])
+        kept = load_latest(place / "checkpoints")
+        assert kept is not None
+        assert path == place / "checkpoints" / "step-0000004" / f"{name}.safetensors"
+        assert_same(load_file(path), dict(kept.average or kept.model))
+
+
+def test_bookkeeping_may_change_at_a_resume_and_changes_no_bit(tmp_path, toy_recipe) -> None:
+    def start(recipe, folder: Path, **changes: object) -> Trainer:
+        chosen = settings(**changes)
+        return Trainer(recipe, chosen, folder, config={"settings": asdict(chosen)})
+
+    whole = start(toy_recipe(contest=True), tmp_path / "whole").run()
+    with pytest.raises(KeyboardInterrupt):
+        start(toy_recipe(contest=True, fault="interrupt", at=7), tmp_path / "broken").run()
+    others = {
+        "checkpoint_seconds": 1e6,
+        "disk_patience_seconds": 1.0,
+        "log_every": 1,
+        "validate_every": 2,
+        "workers": 2,
+    }
+    assert set(others) == set(BOOKKEEPING)
+    resumed = start(toy_recipe(contest=True), tmp_path / "broken", **others)
+    assert resumed.resume()
+    assert_same(resumed.run(), whole)
+    with pytest.raises(UsageError, match="another configuration .*only .*workers may be others"):
+        start(toy_recipe(contest=True), tmp_path / "whole", seed=1).resume()
 
 
 class Disk:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +14,17 @@ from medbench.harness.training.outline import outline
 from medbench.harness.training.presets import presets
 from medbench.harness.training.run_plan import Stage
 
+GOLDEN = Path(__file__).parents[2] / "golden"
+
 
 @pytest.fixture(scope="module")
 def shown() -> dict[str, str]:
-    return {stage.name: outline(stage) for stage in presets()["paper"].stages()}
+    return outlines("paper")
+
+
+def outlines(preset: str) -> dict[str, str]:
+    stages = presets()[preset].stages()
+    return {stage.name: outline(stage, stages[:k]) for k, stage in enumerate(stages)}
 
 
 def line(text: str, start: str) -> str:
@@ -98,12 +107,81 @@ def test_losses_have_the_published_weights(shown, stage, side, weight) -> None:
     assert line(text, "quantiser:") == "quantiser: weight 1, vq_beta 0.25, le 0.0, e_temp 0.01"
 
 
+NORM = {"stage1": 2 * 768, "stage2": 2 * 512}
+PROJECTION = {"stage1": 768 * 768 + 768, "stage2": 512 * 768 + 768}
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_the_heads_of_the_alignment_have_the_published_sizes(shown, stage) -> None:
+    norm, projection = NORM[stage], PROJECTION[stage]
+    assert line(shown[stage], "alignment heads:") == (
+        f"alignment heads: {norm + projection:,} parameters in 4 tensors: text_fc_norm {norm:,}, "
+        f"text_projection {projection:,}"
+    )
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_the_optimisers_groups_hold_the_network_and_the_heads(shown, stage) -> None:
+    text = shown[stage].partition("discriminator's heads")[0]
+    network = numbers(line(text, "network:"))[0]
+    heads = numbers(line(text, "alignment heads:"))[0]
+    decayed, free = (numbers(line(text, f"weight decay {each}:"))[-2] for each in ("0.02", "0"))
+    frozen = 1024  # a bias that stays 0
+    assert decayed + free == network + heads - frozen
+    assert free == 1_020_676 + NORM[stage] + 768
+
+
+@pytest.mark.parametrize(("stage", "per_epoch"), [("stage1", 65_234), ("stage2", 4_687)])
+def test_the_discriminators_heads_are_those_of_the_golden_file(shown, stage, per_epoch) -> None:
+    golden = json.loads((GOLDEN / "disc_heads_gn.json").read_text())
+    heads, dim = golden["config"]["heads"], golden["config"]["dim"]
+    assert heads * head_size(dim) == golden["n_params"]
+    head = head_size(384)
+    text = "discriminator's heads" + shown[stage].partition("discriminator's heads")[2]
+    weight = f"from step 0, weight 0.4, risen over {0.03 * per_epoch:,.0f} steps"
+    assert line(text, "discriminator's heads") == (
+        f"discriminator's heads (dino): {5 * head:,} parameters in 50 tensors; {weight}"
+    )
+    kernels = 5 * (384**2 + 9 * 384**2 + 384)
+    assert numbers(line(text, "weight decay 0.2:"))[-2:] == [kernels, 15]
+    assert numbers(line(text, "weight decay 0:"))[-2:] == [5 * head - kernels, 35]
+
+
+def head_size(dim: int) -> int:
+    """A convolution, one of kernel 9, the norm of each, and one to a single logit."""
+    return (dim**2 + dim) + (9 * dim**2 + dim) + 2 * 2 * dim + (dim + 1)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(each.replace(",", "")) for each in re.findall(r"(?<![\d.])\d[\d,]*(?![\d.])", text)]
+
+
+def test_a_teacher_that_is_trained_along_is_counted() -> None:
+    text = outlines("paper/s1-viii")["stage2"]
+    assert "text_encoder 109,710,848" in line(text, "alignment heads:")
+
+
+def test_a_teacher_of_the_run_itself_tells_the_heads_size() -> None:
+    text = outlines("smoke")["stage1"]
+    heads = line(text, "alignment heads:")
+    assert "text_fc_norm 256, text_projection" in heads  # of the tower's last 128 channels
+    trained = outlines("claims")["text-trained"]
+    assert "text_encoder" in line(trained, "alignment heads:")
+    assert "its vocabulary" in trained
+
+
+def test_a_teacher_whose_own_files_tell_its_size_is_not_guessed() -> None:
+    (first, _) = presets()["paper"].stages()
+    teacher = {**first.config["alignment"], "teacher": {"name": "open_clip:OWNER/REPOSITORY"}}
+    text = outline(Stage("stage1", {**first.config, "alignment": teacher}))
+    assert "their size follows from the teacher's files" in line(text, "alignment heads:")
+
+
 def test_norms_biases_and_the_temperature_are_in_the_group_without_decay(shown) -> None:
+    trained = shown["stage1"].partition("discriminator's heads")[0]
     sizes = {
         decay: int(size.replace(",", ""))
-        for decay, size in re.findall(
-            r"weight decay ([\d.]+): ([\d,]+) parameters", shown["stage1"]
-        )
+        for decay, size in re.findall(r"weight decay ([\d.]+): ([\d,]+) parameters", trained)
     }
     assert set(sizes) == {"0.02", "0"}
     assert sizes["0"] < 0.002 * sizes["0.02"]

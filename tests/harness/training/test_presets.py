@@ -37,8 +37,19 @@ def test_every_section_of_every_preset_is_accepted(name) -> None:
         terms = read_fields(TokenizerTerms, sections(stage.config), stage.name)
         assert terms.data.batch_size > 0
         assert (terms.adversarial is None) == (settings.opponent is None)
+        assert terms.validation is not None or not settings.validate_every
         if stage.recipe in {"meditok", "unitok"}:
             MedITokConfig.from_mapping(stage.config["model"])
+
+
+@pytest.mark.parametrize("name", ["paper", "script", "small", "tiny", "smoke", "paper/t5-i"])
+def test_presets_that_validate_measure_reconstruction_and_probe_latents(name) -> None:
+    for stage in presets()[name].stages():
+        if stage.recipe not in ALONE:
+            validation = read_fields(TokenizerTerms, sections(stage.config), "").validation
+            assert validation is not None
+            assert validation.probe is not None
+            assert stage.config["settings"]["validate_every"] > 0
 
 
 @pytest.mark.parametrize("name", list(presets()))

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from medbench.harness.errors import UsageError
+from medbench.harness.training.presets import presets
 from medbench.harness.training.run_plan import read_stages
 
 
@@ -45,6 +46,70 @@ def test_a_configuration_is_a_change_of_the_one_that_it_extends(write):
         "plan": {"a": {"b": 1, "c": 3}, "d": [7]},
         "model": {"x": 1},
     }
+
+
+def test_a_configuration_can_be_a_change_of_a_preset_and_of_an_ablations_row(write):
+    for name in ("small", "paper/t5-iii", "claims"):
+        path = write("change.yaml", {"extends": name, "settings": {"seed": 7}})
+        found, base = read_stages(path), presets()[name].stages()
+        assert [stage.name for stage in found] == [stage.name for stage in base]
+        last = {**base[-1].config, "settings": {**base[-1].config["settings"], "seed": 7}}
+        assert found[-1].config == last
+    alone = write("run.yaml", {**BASE, "stages": {"one": {"extends": "teacher-micro"}}})
+    assert only(alone) == presets()["teacher-micro"].stages()[0].config
+
+
+def test_a_file_goes_before_a_preset_of_its_name_and_near_names_are_suggested(write):
+    write("small", BASE)
+    assert only(write("change.yaml", {"extends": "small"})) == BASE
+    with pytest.raises(UsageError, match="unknown training preset 'smal'.*small"):
+        read_stages(write("change.yaml", {"extends": "smal"}))
+
+
+@pytest.mark.parametrize("text", ["1e-06", "1E-6", "+1e-6", "0.1e-5", "'1e-6'"])
+def test_numbers_as_json_writes_them_are_numbers(write, text):
+    path = write("run.yaml", f"recipe: toy\nsettings: {{steps: 5, rates: [{text}]}}\n")
+    assert only(path)["settings"]["rates"] == [1e-6]
+
+
+def test_overrides_change_every_stage_that_has_the_section_or_one(write):
+    path = write("run.yaml", {**BASE, "stages": {"one": {"settings": {"steps": 7}}, "t.w": {}}})
+    overrides = ["settings.steps=9", "t.w.plan.a={c: 5e1}", "t.w.plan.d=null", "t.w.new.x=[a, 1]"]
+    one, two = read_stages(path, None, overrides)
+    assert one.config == {**BASE, "settings": {**BASE["settings"], "steps": 9}}
+    assert two.config == {
+        "recipe": "toy",
+        "settings": {**BASE["settings"], "steps": 9},
+        "plan": {"a": {"b": 1, "c": 50.0}},
+        "new": {"x": ["a", 1]},
+    }
+    (left,) = read_stages(path, None, ["one=null"])
+    assert left.name == "t.w"
+
+
+def test_an_override_can_be_a_length_in_epochs(write):
+    path = write("run.yaml", {**BASE, "data": {"epoch_images": 100, "batch_size": 10}})
+    (stage,) = read_stages(path, None, ["settings.steps={epochs: 2}", "data.batch_size=20"])
+    assert stage.config["settings"]["steps"] == 10
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("settings.steps", "write STAGE.TERM=VALUE"),
+        ("settings.steps=", "null takes a term out"),
+        ("=3", "write STAGE.TERM=VALUE"),
+        ("settings..steps=3", "write STAGE.TERM=VALUE"),
+        ("settings.steps=[", "the value is not YAML"),
+        ("stpes.x=3", "'stpes' is no stage .one. and no section .*plan, recipe, settings"),
+        ("one=3", "a stage is a mapping, or null"),
+        ("one=null", "has no stage to train"),
+    ],
+)
+def test_an_override_that_cannot_be_meant_is_refused(write, override, said):
+    path = write("run.yaml", {**BASE, "stages": {"one": {}}})
+    with pytest.raises(UsageError, match=said):
+        read_stages(path, None, [override])
 
 
 def test_extending_goes_on_and_is_relative_to_the_file_that_says_so(write):

@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 
 import medbench
 from medbench.__main__ import invoke
-from medbench.harness.errors import UsageError
+from medbench.harness.errors import MissingPrerequisite, UsageError
 from medbench.harness.tokenizer_registry import tokenizer_entries
 from medbench.harness.training import cli, journal
 from medbench.harness.training.checkpoint import load_latest
 from medbench.harness.training.loop import Trainer
+from medbench.harness.training.presets import find_preset, presets
 
 SMALL: dict[str, Any] = {
     "recipe": "meditok",
@@ -187,6 +188,10 @@ def test_the_second_stage_starts_from_the_running_mean_of_the_first(run, write):
         ({"settings": {"stops": 3}}, r"second\.settings has unknown terms: stops"),
         ({"pixels": {"l9": 1.0}}, r"second\.pixels has unknown terms: l9"),
         ({"recipe": "medtok"}, "unknown recipe 'medtok'"),
+        ({"model": {"num_codebook": 4}}, "num_codebook"),
+        ({"settings": {"validate_every": 5}}, "validate_every is 5, and there is no section"),
+        ({"settings": {"opponent": STILL}}, "second: `adversarial` .* go together"),
+        ({"adversarial": {"kind": "patch"}}, "second: `adversarial` .* go together"),
         ({"start": {"stage": "frist"}}, "second needs frist, which is no earlier stage"),
         ({"start": {"stage": "second"}}, "second needs second, .* those are: first"),
     ],
@@ -209,11 +214,160 @@ def test_a_dry_run_shows_every_stage_and_writes_nothing(run, write):
 
 
 def test_a_dry_run_as_json_is_the_whole_configuration(run, write):
-    shown = json.loads(run(write(stages=STAGES), "--dry-run", "--json").output)
+    shown = json.loads(run(write(stages=STAGES), "--dry-run", "--json").output)["stages"]
     assert list(shown) == ["first", "second"]
     assert shown["first"] == SMALL
     assert shown["second"]["settings"]["steps"] == 1
     assert shown["second"]["settings"]["log_every"] == 2
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+@pytest.mark.parametrize("preset", ["paper", "paper/s1-v", "smoke", "small", "pumit-tiny"])
+def test_a_dry_runs_json_is_a_configuration_of_the_same_stages(run, place, preset, suffix):
+    file = place / f"echo.{suffix}"
+    file.write_text(run(preset, "--dry-run", "--json").output)
+    assert find_preset(str(file)).stages() == presets()[preset].stages()
+
+
+def test_the_configuration_that_a_run_echoes_trains_the_same(run, write, place):
+    assert run(write(), "--output", "out").exit_code == 0
+    echoed = (place / "out" / "config.json").read_text()
+    assert "e-06" in echoed  # which YAML 1.1 takes for a text
+    (place / "echo.yaml").write_text(echoed)
+    result = run("echo.yaml", "--output", "again")
+    assert result.exit_code == 0, result.output
+    again = (place / "again" / "weights.safetensors").read_bytes()
+    assert again == (place / "out" / "weights.safetensors").read_bytes()
+    assert json.loads((place / "again" / "config.json").read_text()) == json.loads(echoed)
+
+
+def test_terms_are_changed_on_the_command_line(run, write):
+    given = ("--set", "settings.log_every=1", "--set", "second.pixels={l1: 3e-1}")
+    shown = json.loads(run(write(stages=STAGES), "--dry-run", "--json", *given).output)["stages"]
+    assert {name: each["settings"]["log_every"] for name, each in shown.items()} == {
+        "first": 1,
+        "second": 1,
+    }
+    assert [shown[name]["pixels"].get("l1") for name in ("first", "second")] == [None, 0.3]
+
+
+def test_an_unknown_term_on_the_command_line_is_refused(run, write):
+    result = run(write(stages=STAGES), "--output", "out", "--set", "second.settings.stops=3")
+    assert "second.settings has unknown terms: stops" in str(result.exception)
+    assert not Path("out").exists()
+
+
+NOWHERE = {"kind": "dataset", "dataset": "manifest:/nowhere/list.csv", "caption": "caption"}
+
+
+def test_all_that_is_missing_for_any_stage_is_told_before_the_first_is_trained(run, write):
+    second = {
+        "start": {"weights": "/nowhere/start.safetensors"},
+        "data": {"source": {"kind": "mixture", "sources": [NOWHERE, {"kind": "films"}]}},
+        "settings": {"opponent": STILL},
+        "perceptual": {"kind": "lpips-vgg", "weight": 1.0, "weights": "/nowhere/vgg.pth"},
+        "adversarial": {"kind": "dino", "discriminator": {"weights": "/nowhere/dino.pth"}},
+        "alignment": {
+            "teacher": {"name": "biomedclip", "weights": "/nowhere/clip"},
+            "side": "text",
+            "weight": 1.0,
+        },
+        "validation": {
+            "source": {"kind": "dataset", "dataset": "folder:/nowhere/val"},
+            "probe": {
+                "fit": {"kind": "dataset", "dataset": "folder:/nowhere/fit"},
+                "test": {"kind": "dataset", "dataset": "folder:/nowhere/test"},
+            },
+        },
+    }
+    second["data"]["source"] |= {"shares": [1, 1], "pools": None, "augmentation": None}
+    third = {"perceptual": second["perceptual"], "start": {"stage": "second"}}
+    path = write(stages={"first": {}, "second": second, "third": third})
+    result = run(path, "--output", "out")
+    assert isinstance(result.exception, UsageError)
+    told = str(result.exception).splitlines()
+    ends = ["start", "list", "vgg", "dino", "clip", "val", "fit", "test"]
+    for name in ends:
+        assert sum(f"/nowhere/{name}" in line for line in told) == 1, (name, told)
+    assert sum("sources[1].kind is 'films'" in line for line in told) == 1
+    assert len(told) == 1 + len(ends) + 1
+    assert any(line.startswith("  second, third: lpips-vgg") for line in told)
+    assert not Path("out").exists()
+    shown = run(path, "--dry-run")
+    assert shown.exit_code == 0, shown.exception
+    here = shown.output.splitlines()
+    assert here[here.index("missing here:") + 1 :] == told[1:]
+
+
+def test_missing_data_alone_are_a_missing_prerequisite(run, write):
+    second = {"data": {"source": {**NOWHERE, "pools": None, "shares": None, "augmentation": None}}}
+    result = run(write(stages={"first": {}, "second": second}), "--output", "out")
+    assert isinstance(result.exception, MissingPrerequisite)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "source", [SMALL["data"]["source"], {"kind": "dataset", "dataset": "medsynth@val", "limit": 1}]
+)
+def test_images_without_captions_for_a_later_stage_are_told_before(run, write, source):
+    teacher = {"name": "biomedclip", "weights": "untrained"}
+    second = {
+        "data": {"source": {**dict.fromkeys(SMALL["data"]["source"]), **source}},
+        "alignment": {"teacher": teacher, "side": "text", "weight": 1.0},
+    }
+    result = run(write(stages={"first": {}, "second": second}), "--output", "out")
+    assert "second: data.source: the images have no captions" in str(result.exception)
+    assert not Path("out").exists()
+
+
+def test_a_list_of_another_length_than_a_later_stages_epoch_is_told_before(run, write):
+    source = {"kind": "dataset", "dataset": "medsynth@val", "limit": 1}
+    second = {"data": {"epoch_images": 500, "source": dict.fromkeys(SMALL["data"]["source"])}}
+    second["data"]["source"] |= source
+    result = run(write(stages={"first": {}, "second": second}), "--output", "out")
+    assert "second: data.source has 9 images, and data.epoch_images" in str(result.exception)
+    assert not Path("out").exists()
+
+
+def test_a_finished_stage_needs_nothing_any_more(run, write, place):
+    file = place / "start.safetensors"
+    run(write(), "--output", "first")
+    file.write_bytes((place / "first" / "weights.safetensors").read_bytes())
+    stages = {"one": {"start": {"weights": str(file)}}, "two": {"settings": {"steps": 1}}}
+    assert run(write(stages=stages), "--output", "out").exit_code == 0
+    file.unlink()
+    (place / "out" / "two" / "summary.json").unlink()
+    assert run(write(stages=stages), "--output", "out", "--resume").exit_code == 0
+
+
+def test_what_changes_no_number_may_be_changed_when_a_run_is_resumed(run, write, place):
+    run(write(), "--output", "out")
+    (place / "out" / "summary.json").unlink()
+    harmless = ("log_every=1", "checkpoint_seconds=1", "disk_patience_seconds=1", "workers=1")
+    given = [word for each in harmless for word in ("--set", f"settings.{each}")]
+    result = run(write(), "--output", "out", "--resume", *given)
+    assert result.exit_code == 0, result.exception
+    assert json.loads(Path("out/summary.json").read_text())["config"]["settings"]["workers"] == 1
+    for harmful in ("seed=1", "threads=1", "precision=bf16", "ema_decay=0.25"):
+        changed = ("--set", f"settings.{harmful}")
+        refused = run(write(), "--output", "out", "--resume", *changed)
+        assert "another configuration" in str(refused.exception), harmful
+
+
+def test_a_checkpoints_weights_are_a_start(run, write, place):
+    run(write(), "--output", "out")
+    (kept,) = (place / "out" / "checkpoints").glob("step-*/average.safetensors")
+    change = {"settings": STAGES["second"]["settings"], "codebooks": {"quantise_from": 0}}
+    change["settings"] = {**SMALL["settings"], **change["settings"]}
+    result = run(write(**change, start={"weights": str(kept)}), "--output", "on")
+    assert result.exit_code == 0, result.exception
+    started, left = (load_file(place / each / "weights.safetensors") for each in ("on", "out"))
+    names = [name for name in started if "vocab_usage" not in name]
+    assert all(torch.equal(started[name], left[name]) for name in names)
+
+
+def test_json_without_a_dry_run_is_refused(run, write):
+    assert "--json goes with --dry-run" in str(run(write(), "--json").exception)
 
 
 def test_a_dry_run_refuses_a_wrong_configuration(run, write):

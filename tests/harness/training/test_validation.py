@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from medbench.harness.errors import UsageError
+from medbench.harness.metrics.ms_ssim import ms_ssim
 from medbench.harness.metrics.psnr import psnr
 from medbench.harness.metrics.ssim import ssim
 from medbench.harness.training import validation
@@ -73,6 +74,16 @@ def test_scores_are_the_benchmarks_own_of_8_bit_images_and_means_over_modalities
         assert scores[name] == pytest.approx(np.mean(list(means.values())), rel=1e-5)
     assert scores["usage"] == pytest.approx((4 / 8 + 1 / 10) / 2)
     assert set(scores) == {"psnr", "ssim", "psnr/ct", "psnr/xray", "ssim/ct", "ssim/xray", "usage"}
+
+
+def test_images_that_are_large_enough_have_ms_ssim_too(monkeypatch) -> None:
+    monkeypatch.setattr(validation, "build_source", lambda *_, **__: Listed())
+    terms = ValidationTerms({}, images=len(MODALITIES), side=161)
+    scores = TokenizerValidation(terms).look(Blurring(), quantise=True).scores
+    originals = np.stack([picture(place, 161) for place in range(5)])
+    for name, measure in (("ssim", ssim), ("ms_ssim", ms_ssim)):
+        values = measure(originals, by_hand(originals))
+        assert scores[f"{name}/xray"] == pytest.approx(values[1], rel=1e-5)
 
 
 def test_the_network_gets_8_bit_values_from_minus_one_to_one(look) -> None:

@@ -58,6 +58,7 @@ class Captioned:
 @pytest.fixture
 def captioned(monkeypatch) -> None:
     monkeypatch.setattr(teacher_recipe, "build_source", lambda *_a, **_k: Captioned())
+    monkeypatch.setattr(teacher_recipe, "source_problems", lambda *_a, **_k: [])
 
 
 def config(steps: int = 2) -> dict[str, Any]:
