@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import RunAgain, UsageError
+from ..errors import MedbenchError, RunAgain, UsageError
 from ..files import canonical_json, write_json
 from . import parallel
 from .checkpoint import Checkpoint, load_latest, save_patiently
 from .ema import WeightAverage
 from .engine import Engine
+from .feed import NoBatch, next_batch
 from .journal import Journal
 from .opposing import Opposing
 from .optimiser import build_optimiser, set_rate
@@ -75,6 +76,7 @@ class Trainer:
         )
         decay = settings.ema_decay
         self.average = WeightAverage(recipe.model, decay) if decay else None
+        recipe.average = self.average
         self._journal_state: Mapping[str, Any] | None = None
 
     @property
@@ -98,6 +100,13 @@ class Trainer:
             )
             raise UsageError(message)
         state = checkpoint.state
+        if state.get("fingerprint", self.recipe.fingerprint) != self.recipe.fingerprint:
+            message = (
+                f"{self.output} holds a run on another list of images: {state['fingerprint']}, now "
+                f"{self.recipe.fingerprint}. Resume with the very list, in which damaged files may "
+                "be mended, or choose another --output."
+            )
+            raise UsageError(message)
         self.recipe.model.load_state_dict(checkpoint.model)
         self.recipe.load_state_dict(state["recipe"])
         self.engine.load_state_dict(state["engine"])
@@ -116,7 +125,7 @@ class Trainer:
         Raises:
             NonFiniteLoss: a term was NaN or infinite.
             Interrupted: SIGTERM came.
-            UsageError: the folder cannot be written.
+            UsageError: the folder cannot be written, or too many images cannot be read.
         """
         settings = self.settings
         if settings.threads:
@@ -162,8 +171,6 @@ class Trainer:
         began = time.monotonic()
         step, settings = self.step, self.settings
         before = self._memory()
-        with self._own_draws(_generator(settings.seed, step, -2).initial_seed()):
-            self.recipe.before_step(step)
         rate = self.schedule.rate(step)
         set_rate(self.engine.optimiser, rate)
         self.engine.optimiser.zero_grad(set_to_none=True)
@@ -172,17 +179,20 @@ class Trainer:
         readings = Means(settings.batches_per_step)
         images = 0
         try:
+            with self._own_draws(_generator(settings.seed, step, -2).initial_seed()):
+                self.recipe.before_step(step)
             for part in range(settings.batches_per_step):
-                images += self._backward(step, part, next(batches), readings)
+                images += self._backward(step, part, next_batch(batches), readings)
             norm = self.engine.clip(settings.optimiser.gradient_clip)
             if not self.engine.scales:
                 check_finite("the gradient's norm", norm, step)
-        except NonFiniteLoss as error:
+        except MedbenchError as error:
             self._restore(before)
             self._save(journal)
-            parallel.wait_for_all()
+            if isinstance(error, NonFiniteLoss | NoBatch):  # which all processes meet together
+                parallel.wait_for_all()
             message = f"{error} The weights before it are kept in {self.checkpoints}."
-            raise NonFiniteLoss(message) from error
+            raise type(error)(message) from error
         self.engine.optimiser.step()
         if self._opposing is not None:
             readings.add("opponent_gradient_norm", self._opposing.finish(), parts=1)
@@ -200,7 +210,7 @@ class Trainer:
         """Add the gradients of one batch and its readings; return its number of images."""
         parts = self.settings.batches_per_step
         generator = _generator(self.settings.seed, step, part)
-        with self._own_draws(generator.initial_seed() + parallel.rank()):
+        with self._own_draws(generator.initial_seed()):
             with self.engine.accumulating(more=part + 1 < parts):
                 terms, further, images = self.engine.objective(step, batch, generator)
                 readings.check_and_add({**terms, **further}, step)
@@ -215,9 +225,8 @@ class Trainer:
     @contextmanager
     def _own_draws(self, seed: int) -> Iterator[None]:
         """What torch's modules draw themselves (stochastic depth): by place, not by history."""
-        device = self.engine.device
-        on_gpu = device.type == "cuda"
-        with torch.random.fork_rng(devices=[device.index or 0] if on_gpu else []):
+        on_gpu = self.engine.device.type == "cuda"
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
             # Not torch.manual_seed, which also seeks devices that are not there, for 1 ms a call.
             torch.default_generator.manual_seed(seed)
             if on_gpu:
@@ -262,6 +271,7 @@ class Trainer:
         state = {
             "engine": self.engine.state_dict(),
             "recipe": self.recipe.state_dict(),
+            "fingerprint": self.recipe.fingerprint,
             "journal": journal.state_dict(),
             "seconds": self.seconds,
         }

@@ -7,6 +7,7 @@ be written as `{epochs: 3}` where `data.epoch_images` says how many images an ep
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ _ALONE = "stands alone"
 """Marks a stage that shares nothing with the others; no term of a file can have a blank."""
 _NAME = "train"
 """Of the only stage where a file names none."""
+_CLOSE = 0.75
+"""Share of letters in common from which one name may be another one misspelt."""
 _STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -56,7 +59,9 @@ def read_stages(path: Path, change: Mapping[str, Any] | None = None) -> tuple[St
         UsageError: a file is absent, not YAML or extends itself, or a stage lacks `recipe` or
             `settings`.
     """
-    whole = _overlaid(_merged(path, ()), change or {})
+    base, change = _merged(path, ()), change or {}
+    _check_names(change, base, f"a change of {path}")
+    whole = _overlaid(base, change)
     stages = whole.pop(STAGES, None)
     if stages is None:
         stages = {_NAME: {}}
@@ -162,7 +167,32 @@ def _on_base(config: dict[str, Any], path: Path, trail: tuple[Path, ...]) -> dic
     if not isinstance(base, str) or not base:
         message = f"{path}: {EXTENDS} must be the name of a file, not {base!r}"
         raise UsageError(message)
-    return _overlaid(_merged(path.parent / base, trail), config)
+    below = _merged(path.parent / base, trail)
+    _check_names(config, below, str(path))
+    return _overlaid(below, config)
+
+
+def _check_names(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> None:
+    """Refuse stages that are misspelt names of the base's: each would be one more training."""
+    stages, known = change.get(STAGES), base.get(STAGES)
+    if not isinstance(stages, Mapping) or not isinstance(known, Mapping):
+        return
+    for name in set(map(str, stages)) - set(known):
+        near = [each for each in known if _misspelt(name, each)]
+        if near or stages.get(name, {}) is None:
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            message = (
+                f"{where}: stage {name!r} is none of what it extends ({', '.join(known)}).{hint} "
+                "A further stage has a name of its own, and terms."
+            )
+            raise UsageError(message)
+
+
+def _misspelt(name: str, known: str) -> bool:
+    """Close to a known name, where `stage3` and `stage1-on` are not close to `stage1`."""
+    numbers = [re.sub(r"\D", "", each) for each in (name, known)]
+    close = difflib.SequenceMatcher(None, name, known).ratio() >= _CLOSE
+    return close and numbers[0] == numbers[1] and not name.startswith(known)
 
 
 def _overlaid(

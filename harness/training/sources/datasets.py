@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from ..config_terms import read_fields
 from .ct_windows import USUAL, draw_window, show
 from .official_augment import official
 from .pixels import to_square
-from .source import TrainingImage, sample_generator
+from .source import TrainingImage, list_fingerprint, sample_generator
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,11 @@ class ListedSource:
     def size(self) -> int:
         """Number of images in the list."""
         return len(self._items)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the images' identifiers; see `ImageSource`."""
+        return list_fingerprint(item.id for item in self._items)
 
     def sample(self, position: int, side: int) -> TrainingImage:
         """The image at a position; see `ImageSource`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +41,11 @@ class ImageSource(Protocol):
         """Images of one epoch; None where images are drawn with replacement, without end."""
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the list that positions stand for; empty where the configuration says it all."""
+        ...
+
     def sample(self, position: int, side: int) -> TrainingImage:
         """The image at `position` (from 0): a pure function of the seed and the arguments.
 
@@ -46,6 +53,15 @@ class ImageSource(Protocol):
             UsageError: it cannot be read, nor those that could stand in for it.
         """
         ...
+
+
+def list_fingerprint(identifiers: Iterable[str]) -> str:
+    """Number of the images of a list, and the SHA-256 of their identifiers in order."""
+    digest, count = hashlib.sha256(), 0
+    for identifier in identifiers:
+        digest.update(identifier.encode() + b"\0")
+        count += 1
+    return f"{count} images {digest.hexdigest()}"
 
 
 def sample_generator(seed: int, position: int) -> torch.Generator:
