@@ -47,7 +47,7 @@ class ScalePass:
     zq: Tensor
     """Sum of the scales (B, D, g, g); gradients pass straight to each scale's vectors."""
     vectors: Tensor
-    """What codes were asked for, of unit length (N, 1, D): image after image, each at all scales."""
+    """What codes were asked for, of unit length (N, 1, D): image after image, at all scales."""
     indices: Tensor | None
     """int64 (N, 1); None without quantisation."""
     terms: Mapping[str, Tensor]

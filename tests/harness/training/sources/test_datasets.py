@@ -260,3 +260,15 @@ def test_the_readers_of_volumes_give_hounsfield_units(tmp_path, rng) -> None:
 def test_terms_that_cannot_be_are_refused(reference, terms, message) -> None:
     with pytest.raises(UsageError, match=message):
         source(reference, **terms)
+
+
+def test_a_list_with_other_images_or_another_order_has_another_fingerprint(tmp_path):
+    first = source(f"folder:{flat_folder(tmp_path / 'a', range(4))}").fingerprint
+    assert first.startswith("4 images ")
+    assert source(f"folder:{tmp_path / 'a'}", seed=1).fingerprint == first
+    (tmp_path / "a" / "fundus" / "2.png").unlink()
+    assert source(f"folder:{tmp_path / 'a'}").fingerprint.startswith("3 images ")
+    Image.new("RGB", (24, 24)).save(tmp_path / "a" / "fundus" / "9.png")
+    again = source(f"folder:{tmp_path / 'a'}").fingerprint
+    assert again.startswith("4 images ")
+    assert again != first
