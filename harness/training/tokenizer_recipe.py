@@ -220,17 +220,18 @@ class TokenizerRecipe(Recipe):
 
     @torch.no_grad()
     def _initialise_codebooks(self, keeper: CodebookKeeper, batches: int) -> None:
-        """K-means over encoder outputs of some images of their own."""
+        """K-means over encoder outputs of some images of their own, shared like any batch."""
         generator = torch.Generator().manual_seed(self.seed)
         count, side = self.terms.data.at(0)
         vectors = []
         for number in range(batches):
             first = _APART + number * count
-            drawn = [self._source.sample(p, side).image for p in range(first, first + count)]
+            rows = range(first, first + count)[parallel.own_rows(count)]
+            drawn = [self._source.sample(p, side).image for p in rows]
             images = _to_network(torch.stack(drawn), self.device)
             found = self.trainable.reconstruct(images, quantise=False, generator=generator)
             if found.vectors is not None:
-                vectors.append(found.vectors)
+                vectors.append(parallel.gather_rows(found.vectors))
         keeper.initialise(torch.cat(vectors), generator)
         self.trainable.codes_placed()
         parallel.wait_for_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,7 +81,7 @@ class ListedSource:
         """Number of images in the list."""
         return len(self._items)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Of the images' identifiers; see `ImageSource`."""
         return list_fingerprint(item.id for item in self._items)
