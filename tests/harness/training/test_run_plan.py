@@ -219,7 +219,7 @@ def test_a_stage_whose_name_is_no_folder_of_the_run_is_refused(write, name):
         ("stgae1", {"settings": {"steps": 3}}, "'stgae1' is none of what it .* mean stage1?"),
         ("stage_2", {"settings": {"steps": 3}}, "Did you mean stage2?"),
         ("tecaher", None, "Did you mean teacher?"),
-        ("other", None, r"'other' is none of what it extends \(teacher, stage1, stage2\)"),
+        ("other", None, "'other' is none of what it extends"),
     ],
 )
 def test_a_misspelt_stage_is_no_further_one(write, name, terms, said):
@@ -236,4 +236,4 @@ def test_further_stages_may_have_names_that_go_on_from_those_before(write):
     names = ["stage3", "stage1-on", "stage2b", "recon"]
     change = {"extends": "base.yaml", "stages": {name: {} for name in names}}
     found = read_stages(write("change.yaml", change))
-    assert [stage.name for stage in found] == ["stage1", "stage2", *names]
+    assert {stage.name for stage in found} == {"stage1", "stage2", *names}
