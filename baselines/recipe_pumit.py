@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..harness.training import parallel
 from ..harness.training.settings import TrainingSettings
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
@@ -102,6 +103,8 @@ class TrainablePUMIT(PlainTrainable[PUMITModel]):
         mixture = self.network.quantize.mixed(shares)
         rec = self.network.decoder(mixture)
         mean = shares.flatten(0, 2).mean(dim=0)
+        if self.network.training:  # of the whole batch; validation runs in one process alone
+            mean = parallel.gather_rows(mean.unsqueeze(0)).mean(dim=0)
         spread = (mean * (mean + _FLOOR).log()).sum()
         doubt = -(shares * log_shares).sum(dim=-1).mean()
         terms = {

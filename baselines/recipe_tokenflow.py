@@ -47,7 +47,7 @@ class ScalePass:
     zq: Tensor
     """Sum of the scales (B, D, g, g); gradients pass straight to each scale's vectors."""
     vectors: Tensor
-    """What codes were asked for, of unit length (N, 1, D), all scales together."""
+    """What codes were asked for, of unit length (N, 1, D): image after image, at all scales."""
     indices: Tensor | None
     """int64 (N, 1); None without quantisation."""
     terms: Mapping[str, Tensor]
@@ -155,11 +155,11 @@ def pass_scales(
     for scale in scales:
         reduced = F.interpolate(residual, size=(scale, scale), mode="area")
         units = quantizer.unit_vectors(reduced)
-        vectors.append(units.detach())
+        vectors.append(units.detach().unflatten(0, (len(z), -1)))
         if quantise:
             found = quantizer(reduced)
             cells = found.zq
-            indices.append(found.indices)
+            indices.append(found.indices.reshape(len(z), -1))
             losses.append(torch.stack([found.vq_loss, found.commit_loss, found.entropy_loss]))
         else:
             cells = units.unflatten(0, (len(z), scale, scale)).movedim(-1, 1)
@@ -167,12 +167,12 @@ def pass_scales(
         zq = zq + step
         residual = residual - step.detach()
     # Both halves are of length 1.
-    rows = torch.cat(vectors).unsqueeze(1) / math.sqrt(2)
+    rows = torch.cat(vectors, dim=1).flatten(0, 1).unsqueeze(1) / math.sqrt(2)
     if not quantise:
         return ScalePass(zq, rows, None, {})
     vq, commit, entropy = torch.stack(losses).mean(dim=0)
     terms = {"vq": vq, "commit": commit, "entropy": entropy}
-    return ScalePass(zq, rows, torch.cat(indices).unsqueeze(1), terms)
+    return ScalePass(zq, rows, torch.cat(indices, dim=1).reshape(-1, 1), terms)
 
 
 def _join_halves(quantizer: SharedQuantizer) -> Tensor:

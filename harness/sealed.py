@@ -85,13 +85,17 @@ def is_whole(path: Path) -> bool:
 def is_damaged(path: Path) -> bool:
     """Whether a file has a seal, and not the content that it was sealed with, or is unreadable."""
     try:
-        stated = seal_of(path).read_text(encoding="ascii", errors="replace")
-        return stated.partition(" ")[0] != _sha256(path)
+        return sealed_sha256(path) != _sha256(path)
     except FileNotFoundError:
         return False
     except OSError as error:
         logger.warning("%s cannot be read: %s", path, error)
         return True
+
+
+def sealed_sha256(path: Path) -> str:
+    """The SHA-256 that a file was sealed with; the file is not read."""
+    return seal_of(path).read_text(encoding="ascii", errors="replace").partition(" ")[0]
 
 
 def check_seal(path: Path, what: str) -> None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from timm.layers.drop import DropPath
 from timm.layers.hybrid_embed import HybridEmbed
 from timm.models.vision_transformer import Block, VisionTransformer
 from timm.models.vitamin import GeGluMlp, MbConvStages, VitCfg, VitConvCfg
 from torch import nn
 
+from ..harness.training import parallel
 from .meditok_config import ViTaminSizes
 
 MLP_ACTIVATION = "gelu_tanh"
@@ -53,13 +55,14 @@ def build_encoder(sizes: ViTaminSizes, *, drop_path: float = 0.0) -> VisionTrans
         act_layer=MLP_ACTIVATION,
     )
     encoder.pos_embed = nn.Parameter(torch.zeros(1, 1, sizes.embed_dim), requires_grad=False)
+    _share_draws(encoder)
     return encoder
 
 
 def build_blocks(sizes: ViTaminSizes, *, drop_path: float = 0.0) -> nn.Sequential:
     """The decoder's transformer blocks: tokens float32 (B, L, embed_dim) -> the same shape."""
     rates = torch.linspace(0, drop_path, sizes.depth, device="cpu").tolist()
-    return nn.Sequential(
+    blocks = nn.Sequential(
         *(
             Block(
                 sizes.embed_dim,
@@ -74,3 +77,27 @@ def build_blocks(sizes: ViTaminSizes, *, drop_path: float = 0.0) -> nn.Sequentia
             for rate in rates
         )
     )
+    _share_draws(blocks)
+    return blocks
+
+
+class BatchDropPath(DropPath):
+    """Stochastic depth that is drawn for the whole batch of all processes.
+
+    Each takes the rows of its share, so that an image's draw does not depend on their number.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(b, ...) -> the same; in training a share of the rows is 0, and the others are larger."""
+        if not self.training or self.drop_prob == 0:
+            return x
+        keep, total = 1 - self.drop_prob, len(x) * parallel.world_size()
+        drawn = x.new_empty(total, *[1] * (x.ndim - 1)).bernoulli_(keep).div_(keep)
+        return x * drawn[parallel.own_rows(total)]
+
+
+def _share_draws(network: nn.Module) -> None:
+    for part in list(network.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, DropPath):
+                setattr(part, name, BatchDropPath(child.drop_prob))

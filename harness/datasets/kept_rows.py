@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..exclusive import exclusive
 from ..files import hash_value
 from ..locations import cache_root
-from ..sealed import is_whole, sealed_writer
+from ..sealed import is_whole, sealed_sha256, sealed_writer
 from .dataset import Item
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,11 @@ class KeptRows(Sequence[Any]):
     def _text(self) -> mmap.mmap:
         with (self.folder / _ROWS).open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    @property
+    def sha256(self) -> str:
+        """Of all rows, in order."""
+        return sealed_sha256(self.folder / _ROWS)
 
     def __getstate__(self) -> dict[str, object]:
         """Another process maps the files again."""

@@ -32,13 +32,15 @@ class CodebookKeeper:
         self.spherical = spherical
         self.usage = [torch.full((len(book),), 1 / len(book)) for book in self.books]
         """Running mean of the share of vectors that each code takes, (V,) a book."""
+        self.untried = [torch.zeros(len(book), dtype=torch.bool) for book in self.books]
+        """Which codes were revived, and taken by no vector since, (V,) a book."""
         self.batches = 0
         """Batches that the usage is a mean of."""
         self._recent: torch.Tensor | None = None
 
     @torch.no_grad()
     def initialise(self, vectors: torch.Tensor, generator: torch.Generator) -> None:
-        """Put the codes where vectors (N, K, D) are, by k-means."""
+        """Put the codes where vectors (N, K, D) are, by k-means of the first process."""
         for k, book in enumerate(self.books):
             found = kmeans(
                 vectors[:, k].contiguous(), len(book), generator, spherical=self.spherical
@@ -57,39 +59,61 @@ class CodebookKeeper:
         parallel.sum_over_processes(shares)
         self.batches += 1
         weight = max(_LEAST_WEIGHT, 1 / self.batches)
-        for usage, share in zip(self.usage, shares, strict=True):
+        for usage, untried, share in zip(self.usage, self.untried, shares, strict=True):
             usage.lerp_(share.cpu() / parallel.world_size(), weight)
+            untried &= share.cpu() == 0
 
     @torch.no_grad()
     def revive(self, generator: torch.Generator) -> None:
-        """Move dead codes onto vectors of the last batch."""
+        """Move dead codes onto vectors of the last batch, of all processes.
+
+        Each process does so by itself, with a generator in the same state.
+        """
         if self._recent is None:
             return
+        recent = parallel.gather_rows(self._recent)
         for k, (book, usage) in enumerate(zip(self.books, self.usage, strict=True)):
             even = 1 / len(book)
-            vectors = self._recent[:, k]
+            vectors = recent[:, k]
             dead = (usage < _DEAD_SHARE * even).nonzero().flatten()[: len(vectors)]
             picked = torch.randperm(len(vectors), generator=generator)[: len(dead)]
             book[dead] = vectors[picked].to(book.dtype)
             # As if it had its even share, so that it is given time to find vectors.
             usage[dead] = even
-        parallel.copy_from_first([book.data for book in self.books])
+            self.untried[k][dead] = True
 
     @property
     def live(self) -> float:
-        """Share of codes that are not dead, mean over the books, in [0, 1]."""
-        alive = [(u >= _DEAD_SHARE / len(u)).float().mean() for u in self.usage]
+        """Share of codes that vectors take, mean over the books, in [0, 1].
+
+        Neither dead codes count nor those that no vector has taken since they were revived.
+        """
+        alive = [
+            ((usage >= _DEAD_SHARE / len(usage)) & ~untried).float().mean()
+            for usage, untried in zip(self.usage, self.untried, strict=True)
+        ]
         return float(torch.stack(alive).mean())
+
+    @property
+    def waiting(self) -> float:
+        """Share of codes that no vector has taken since they were revived, mean over the books."""
+        return float(torch.stack([untried.float().mean() for untried in self.untried]).mean())
 
     def state_dict(self) -> dict[str, Any]:
         """The usage of every book."""
-        return {"usage": [usage.clone() for usage in self.usage], "batches": self.batches}
+        return {
+            "usage": [usage.clone() for usage in self.usage],
+            "untried": [untried.clone() for untried in self.untried],
+            "batches": self.batches,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         self.batches = int(state["batches"])
-        for usage, kept in zip(self.usage, state["usage"], strict=True):
-            usage.copy_(kept)
+        for own, kept in zip(self.usage, state["usage"], strict=True):
+            own.copy_(kept)
+        for own, kept in zip(self.untried, state.get("untried", self.untried), strict=True):
+            own.copy_(kept)
 
 
 def kmeans(

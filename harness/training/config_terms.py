@@ -51,6 +51,19 @@ def read_fields(kind: type[Terms], terms: Any, where: str) -> Terms:
         raise UsageError(message) from error
 
 
+def require_at_least(least: int, terms: object, *names: str) -> None:
+    """Refuse a dataclass of terms of which one is smaller; None is let pass.
+
+    Raises:
+        UsageError: the message names the term and its value.
+    """
+    for name in names:
+        value = getattr(terms, name)
+        if value is not None and value < least:
+            message = f"{name} must be at least {least}, not {value}"
+            raise UsageError(message)
+
+
 def _needed(field: Any) -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 

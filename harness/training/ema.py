@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -29,6 +30,20 @@ class WeightAverage:
                 self.weights[name].lerp_(value, weight)
             else:
                 self.weights[name].copy_(value)
+
+    @contextmanager
+    def taking_over(self, model: nn.Module) -> Iterator[None]:
+        """Around what sets parameters instead of training them (codes by k-means, revived codes).
+
+        Values that have changed afterwards replace their means: between a dead code and a new one
+        lies neither.
+        """
+        before = {k: v.detach().clone() for k, v in model.named_parameters()}
+        yield
+        with torch.no_grad():
+            for name, value in model.named_parameters():
+                kept = self.weights[name]
+                kept.copy_(torch.where(value != before[name], value, kept))
 
     def load_state_dict(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take back what `weights` was, on the device of the model."""

@@ -39,7 +39,8 @@ class Engine:
         recipe: its `model` is moved to the device, and its `opponent`.
         optimiser: of the model.
         precision: of the forward passes.
-        device: torch device; with several processes, each takes the GPU of its local rank.
+        device: torch device; with several processes, each takes the GPU of its local rank
+            (`choose_device`).
 
     Raises:
         MissingPrerequisite: Accelerate is not installed.
@@ -61,6 +62,8 @@ class Engine:
             # Accelerate scales no losses there, and small gradients would silently become 0.
             message = "precision fp16 needs a GPU; on the CPU choose bf16 or fp32"
             raise UsageError(message)
+        if torch.device(device).index is not None and torch.device(device).type == "cuda":
+            torch.cuda.set_device(device)  # Accelerate takes the current one
         AcceleratorState._reset_state()  # a run before may have had another precision
         self._accelerator = Accelerator(
             mixed_precision="no" if precision == "fp32" else precision,

@@ -11,6 +11,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -113,6 +114,31 @@ class Feed:
                 position += count
 
 
+class NoBatch(UsageError):
+    """Images of a step cannot be read; a checkpoint of the step before is kept."""
+
+
+def next_batch(batches: Iterator[Any]) -> Any:
+    """This process's share of the next batch.
+
+    Raises:
+        NoBatch: one of the processes cannot have its share; all of them are told.
+    """
+    batch, problem = None, None
+    try:
+        batch = next(batches)
+    except MedbenchError as error:
+        problem = error
+    failed = torch.tensor([float(problem is not None)])
+    parallel.sum_over_processes([failed])
+    if problem is not None:
+        raise NoBatch(str(problem)) from problem
+    if failed:
+        message = "Another process cannot read its images; it says which."
+        raise NoBatch(message)
+    return batch
+
+
 @dataclass(frozen=True, slots=True)
 class _Task:
     positions: range
@@ -171,6 +197,7 @@ class _Refused:
         if self._count > max(_FEW, _MOST_REFUSED * self._seen):
             message = (
                 f"{self._count} of {self._seen} training images cannot be used, for instance: "
-                f"{min(self._problems)}. Mend the data, or leave the damaged ones out of the list."
+                f"{min(self._problems)}. Mend the files and go on with --resume, or begin again "
+                "with a list without them."
             )
             raise UsageError(message)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..locations import cache_root
 from ..probing.ridge import ProbeSet, fast_probe
+from .config_terms import require_at_least
 from .sources.build import build_source
 from .sources.source import TrainingImage
 from .trainable import Trainable
@@ -50,9 +51,7 @@ class ProbeTerms:
         Raises:
             UsageError: no images, or the same ones twice.
         """
-        if min(self.fit_images, self.test_images) < 1:
-            message = "fit_images and test_images must be at least 1"
-            raise UsageError(message)
+        require_at_least(1, self, "fit_images", "test_images", "side")
         if self.fit == self.test:
             message = "fit and test are the same source: a probe must be scored on other images"
             raise UsageError(message)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from ..errors import RunAgain, UsageError
+from ..errors import MedbenchError, RunAgain, UsageError
 from ..files import write_json
 from . import parallel
 from .checkpoint import Checkpoint, load_latest, place_of, save_patiently
+from .draws import batch_generator, own_draws
 from .ema import WeightAverage
 from .engine import Engine
+from .feed import NoBatch, next_batch
 from .journal import Journal
 from .opposing import Opposing
 from .optimiser import build_optimiser, set_rate
@@ -75,6 +75,7 @@ class Trainer:
         )
         decay = settings.ema_decay
         self.average = WeightAverage(recipe.model, decay) if decay else None
+        recipe.average = self.average
         self._journal_state: Mapping[str, Any] | None = None
 
     @property
@@ -99,6 +100,13 @@ class Trainer:
             )
             raise UsageError(message)
         state = checkpoint.state
+        if state.get("fingerprint", self.recipe.fingerprint) != self.recipe.fingerprint:
+            message = (
+                f"{self.output} holds a run on another list of images: {state['fingerprint']}, now "
+                f"{self.recipe.fingerprint}. Resume with the very list, in which damaged files may "
+                "be mended, or choose another --output."
+            )
+            raise UsageError(message)
         self.recipe.model.load_state_dict(checkpoint.model)
         self.recipe.load_state_dict(state["recipe"])
         self.engine.load_state_dict(state["engine"])
@@ -117,7 +125,7 @@ class Trainer:
         Raises:
             NonFiniteLoss: a term was NaN or infinite.
             Interrupted: SIGTERM came.
-            UsageError: the folder cannot be written.
+            UsageError: the folder cannot be written, or too many images cannot be read.
         """
         settings = self.settings
         if settings.threads:
@@ -159,12 +167,21 @@ class Trainer:
             return dict(self.average.weights)
         return {name: value.detach() for name, value in self.recipe.model.state_dict().items()}
 
+    def _what_is_kept(self, error: MedbenchError) -> str:
+        kept = "model" if self.average is None else "average"
+        weights = place_of(self.checkpoints, self.step) / f"{kept}.safetensors"
+        if not isinstance(error, NonFiniteLoss):
+            return f"The weights before it are kept: {weights}."
+        return (
+            "The weights before it are kept, and --resume would meet the same numbers again. To go "
+            f"on with other settings or data, train into another --output with start: {{weights: "
+            f"{weights}}}."
+        )
+
     def _do_step(self, batches: Iterator[Any], journal: Journal) -> None:
         began = time.monotonic()
         step, settings = self.step, self.settings
         before = self._memory()
-        with self._own_draws(_generator(settings.seed, step, -2).initial_seed()):
-            self.recipe.before_step(step)
         rate = self.schedule.rate(step)
         set_rate(self.engine.optimiser, rate)
         self.engine.optimiser.zero_grad(set_to_none=True)
@@ -173,28 +190,24 @@ class Trainer:
         readings = Means(settings.batches_per_step)
         images = 0
         try:
+            with own_draws(batch_generator(settings.seed, step, -2), self.engine.device):
+                self.recipe.before_step(step)
             for part in range(settings.batches_per_step):
-                images += self._backward(step, part, next(batches), readings)
+                images += self._backward(step, part, next_batch(batches), readings)
             norm = self.engine.clip(settings.optimiser.gradient_clip)
             if not self.engine.scales:
                 check_finite("the gradient's norm", norm, step)
-        except NonFiniteLoss as error:
+        except MedbenchError as error:
             self._restore(before)
             self._save(journal)
-            parallel.wait_for_all()
-            kept = "model" if self.average is None else "average"
-            weights = place_of(self.checkpoints, step) / f"{kept}.safetensors"
-            message = (
-                f"{error} The weights before it are kept, and --resume would meet the same numbers "
-                "again. To go on with other settings or data, train into another --output with "
-                f"start: {{weights: {weights}}}."
-            )
-            raise NonFiniteLoss(message) from error
+            if isinstance(error, NonFiniteLoss | NoBatch):  # which all processes meet together
+                parallel.wait_for_all()
+            raise type(error)(f"{error} {self._what_is_kept(error)}") from error
         self.engine.optimiser.step()
         if self._opposing is not None:
             readings.add("opponent_gradient_norm", self._opposing.finish(), parts=1)
-        generator = _generator(settings.seed, step, -1)
-        with self._own_draws(generator.initial_seed()):
+        generator = batch_generator(settings.seed, step, -1)
+        with own_draws(generator, self.engine.device):
             self.recipe.after_step(step, generator)
         if self.average is not None and not self.engine.skipped:
             self.average.update(self.recipe.model, step)
@@ -206,8 +219,8 @@ class Trainer:
     def _backward(self, step: int, part: int, batch: Any, readings: Means) -> int:
         """Add the gradients of one batch and its readings; return its number of images."""
         parts = self.settings.batches_per_step
-        generator = _generator(self.settings.seed, step, part)
-        with self._own_draws(generator.initial_seed() + parallel.rank()):
+        generator = batch_generator(self.settings.seed, step, part)
+        with own_draws(generator, self.engine.device):
             with self.engine.accumulating(more=part + 1 < parts):
                 terms, further, images = self.engine.objective(step, batch, generator)
                 readings.check_and_add({**terms, **further}, step)
@@ -218,18 +231,6 @@ class Trainer:
                 if terms:
                     (torch.stack(list(terms.values())).sum() / parts).backward()
         return images
-
-    @contextmanager
-    def _own_draws(self, seed: int) -> Iterator[None]:
-        """What torch's modules draw themselves (stochastic depth): by place, not by history."""
-        device = self.engine.device
-        on_gpu = device.type == "cuda"
-        with torch.random.fork_rng(devices=[device.index or 0] if on_gpu else []):
-            # Not torch.manual_seed, which also seeks devices that are not there, for 1 ms a call.
-            torch.default_generator.manual_seed(seed)
-            if on_gpu:
-                torch.cuda.manual_seed(seed)
-            yield
 
     def _validate(self, journal: Journal) -> None:
         """Look at held-out data with the weights that would be exported."""
@@ -269,6 +270,7 @@ class Trainer:
         state = {
             "engine": self.engine.state_dict(),
             "recipe": self.recipe.state_dict(),
+            "fingerprint": self.recipe.fingerprint,
             "journal": journal.state_dict(),
             "seconds": self.seconds,
         }
@@ -283,12 +285,3 @@ class Trainer:
         )
         patience = self.settings.disk_patience_seconds
         save_patiently(self.checkpoints, checkpoint, patience_seconds=patience)
-
-
-def _generator(seed: int, step: int, part: int) -> torch.Generator:
-    """The random source of one batch: of its place alone.
-
-    Part -1 is what follows the step, part -2 what precedes it.
-    """
-    words = np.random.SeedSequence([seed, step, part + 2]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)

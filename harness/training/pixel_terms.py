@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
+
+from .config_terms import require_at_least
 
 _FLOOR = 5e-4
 """Squared error below which the logarithmic terms no longer care (39 dB)."""
@@ -33,6 +35,10 @@ class PixelTerms:
     chroma: float = 0.0
     chroma_from: int = 0
     structure: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a reward for errors."""
+        require_at_least(0, self, *(each.name for each in fields(self)))
 
 
 def pixel_terms(

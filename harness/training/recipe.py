@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .ema import WeightAverage
+
 
 @dataclass(frozen=True, slots=True)
 class StepLosses:
@@ -56,6 +58,11 @@ class Recipe(ABC):
     """What is trained, averaged and saved."""
     opponent: nn.Module | None = None
     """What is trained against the model, with an optimiser of its own."""
+    average: WeightAverage | None = None
+    """The running mean of `model`, put here by the loop. Where a recipe sets parameters itself, it
+    does so within `taking_over`."""
+    fingerprint: str = ""
+    """Of the list of images (`ImageSource`): a run is resumed with the same one only."""
 
     @abstractmethod
     def batches(self, first_step: int) -> Iterator[Any]:

@@ -8,6 +8,7 @@ how many images an epoch has.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ SUFFIXES = (".yaml", ".yml", ".json")
 """Of configuration files."""
 _NAME = "train"
 """Of the only stage where a file names none."""
+_CLOSE = 0.75
+"""Share of letters in common from which one name may be another one misspelt."""
 _STAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -63,7 +66,9 @@ def read_stages(
         UsageError: a file is absent, not YAML or extends itself, a stage lacks `recipe` or
             `settings`, or an override names nothing that is there.
     """
-    whole = overlaid(_merged(path, ()), change or {})
+    base, change = _merged(path, ()), change or {}
+    _check_names(change, base, f"a change of {path}")
+    whole = overlaid(base, change)
     stages = whole.pop(STAGES, None)
     if stages is None:
         stages = {_NAME: {}}
@@ -174,11 +179,37 @@ def _on_base(config: dict[str, Any], path: Path, trail: tuple[Path, ...]) -> dic
         raise UsageError(message)
     file = path.parent / base
     if file.exists() or file.suffix in SUFFIXES:
-        return overlaid(_merged(file, trail), config)
-    from .presets import find_preset  # which imports this module
+        below = _merged(file, trail)
+    else:
+        from .presets import find_preset  # which imports this module
 
-    preset = find_preset(base)
-    return overlaid(overlaid(_merged(preset.config, trail), preset.change), config)
+        preset = find_preset(base)
+        below = overlaid(_merged(preset.config, trail), preset.change)
+    _check_names(config, below, str(path))
+    return overlaid(below, config)
+
+
+def _check_names(change: Mapping[str, Any], base: Mapping[str, Any], where: str) -> None:
+    """Refuse stages that are misspelt names of the base's: each would be one more training."""
+    stages, known = change.get(STAGES), base.get(STAGES)
+    if not isinstance(stages, Mapping) or not isinstance(known, Mapping):
+        return
+    for name in set(map(str, stages)) - set(known):
+        near = [each for each in known if _misspelt(name, each)]
+        if near or stages.get(name, {}) is None:
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            message = (
+                f"{where}: stage {name!r} is none of what it extends ({', '.join(known)}).{hint} "
+                "A further stage has a name of its own, and terms."
+            )
+            raise UsageError(message)
+
+
+def _misspelt(name: str, known: str) -> bool:
+    """Close to a known name, where `stage3` and `stage1-on` are not close to `stage1`."""
+    numbers = [re.sub(r"\D", "", each) for each in (name, known)]
+    close = difflib.SequenceMatcher(None, name, known).ratio() >= _CLOSE
+    return close and numbers[0] == numbers[1] and not name.startswith(known)
 
 
 def overlaid(

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..checkpoint import read_checkpoint
 from ..errors import UsageError
 from ..locations import cache_root
+from ..tokenizer_registry import load_tokenizer, tokenizer_entries
 from ..weights import load_into
 from . import patch_discriminator
 from .adversarial import DiscriminatorKind, build_game
@@ -54,7 +55,7 @@ def build_tokenizer_recipe(
     """
     terms = read_fields(TokenizerTerms, sections(config), "the configuration")
     if terms.start is not None:
-        load_start(trainable.network, terms.start, work)
+        load_start(trainable.network, terms.start, work, config=config)
     if settings.checkpoint_activations:
         save_memory = getattr(trainable.network, "checkpoint_activations", None)
         if save_memory is None:
@@ -104,17 +105,23 @@ def _require_captions(source: ImageSource, side: int) -> None:
         raise UsageError(message)
 
 
-def load_start(network: nn.Module, start: Start, work: Path) -> None:
+def load_start(network: nn.Module, start: Start, work: Path, *, config: Mapping[str, Any]) -> None:
     """Put the weights that a stage starts from into its network.
 
-    Heads that an earlier stage trained beside it are left behind, as upstream.
+    A file is read as the tokenizer of the recipe's name reads it. Heads that an earlier stage
+    trained beside the network are left behind, as upstream.
+
+    Args:
+        network: changed in place.
+        start: which weights.
+        work: the stage's folder.
+        config: of the stage; `recipe` and `model` count.
 
     Raises:
         UsageError: there are no such weights, or they do not fit.
     """
     if start.weights is not None:
-        state = read_checkpoint(start.weights, name=start.weights).state
-        load_into(network, state, name=start.weights, allow_unexpected=(r"text_",))
+        load_into(network, _weights(start.weights, config), name=start.weights)
         return
     folder = work.parent / str(start.stage) / "checkpoints"
     found = load_latest(folder)
@@ -124,3 +131,12 @@ def load_start(network: nn.Module, start: Start, work: Path) -> None:
     weights = found.average if found.average is not None else found.model
     core = {k.removeprefix("core."): v for k, v in weights.items() if k.startswith("core.")}
     network.load_state_dict(core)
+
+
+def _weights(file: str, config: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The tensors of a file under the network's own keys; those of upstream may be others."""
+    if config["recipe"] in tokenizer_entries():
+        tokenizer = load_tokenizer(config["recipe"], config=config["model"], weights=file)
+        if isinstance(model := getattr(tokenizer, "model", None), nn.Module):
+            return model.state_dict()
+    return read_checkpoint(file, name=file).state

@@ -10,6 +10,7 @@ and the alignment of the latents with a teacher.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -54,6 +55,9 @@ class TokenizerRecipe(Recipe):
         seed: of the codebooks' initialisation.
         workers: processes that prepare batches.
         parts_per_step: batches per step.
+
+    Raises:
+        UsageError: the processes cannot share a batch evenly.
     """
 
     def __init__(
@@ -66,6 +70,8 @@ class TokenizerRecipe(Recipe):
         workers: int = 0,
         parts_per_step: int = 1,
     ) -> None:
+        for step in (0, terms.data.whole_from or 0):
+            parallel.own_rows(terms.data.at(step)[0])  # told now, and not when its step has come
         self.terms = terms
         self.seed = seed
         self.trainable = trainable
@@ -76,6 +82,7 @@ class TokenizerRecipe(Recipe):
         self.model = Trained(trainable.network, None)
         books = trainable.books()
         self.keeper = CodebookKeeper(books, spherical=trainable.spherical) if books else None
+        self.fingerprint = source.fingerprint
         self._source = source
         self._feed = Feed(source, terms.data.at, parts_per_step, workers=workers)
         self._latest: tuple[Tensor, Tensor] | None = None
@@ -109,7 +116,8 @@ class TokenizerRecipe(Recipe):
         """Initialise the codebooks when their step has come."""
         books = self.terms.codebooks
         if self.keeper is not None and books.kmeans_batches and step == books.quantise_from:
-            self._initialise_codebooks(self.keeper, books.kmeans_batches)
+            with self._taken_over():
+                self._initialise_codebooks(self.keeper, books.kmeans_batches)
 
     def losses(self, step: int, batch: Batch, generator: torch.Generator) -> StepLosses:
         """Reconstruct one batch."""
@@ -143,6 +151,7 @@ class TokenizerRecipe(Recipe):
         if self.keeper and found.indices is not None and found.vectors is not None:
             self.keeper.observe(found.vectors, found.indices)
             readings["live_codes"] = torch.tensor(self.keeper.live)
+            readings["waiting_codes"] = torch.tensor(self.keeper.waiting)
         return StepLosses(terms, readings, images=len(images))
 
     def opponent_terms(self, step: int, generator: torch.Generator) -> Mapping[str, Tensor]:
@@ -159,7 +168,8 @@ class TokenizerRecipe(Recipe):
         age = step - books.quantise_from
         due = age > 0 and age % books.revive_every == 0 and step < books.revive_until
         if self.keeper is not None and due:
-            self.keeper.revive(generator)
+            with self._taken_over():
+                self.keeper.revive(generator)
         scale = getattr(self.trainable.network, "logit_scale", None)
         if self.alignment is not None and scale is not None:
             with torch.no_grad():
@@ -188,6 +198,10 @@ class TokenizerRecipe(Recipe):
             self.keeper.load_state_dict(state["keeper"])
         self.trainable.load_state_dict(state["method"])
 
+    def _taken_over(self) -> AbstractContextManager[None]:
+        average = self.average
+        return nullcontext() if average is None else average.taking_over(self.model)
+
     def _align(
         self, alignment: Alignment, found: Reconstruction, images: Tensor, batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -206,17 +220,18 @@ class TokenizerRecipe(Recipe):
 
     @torch.no_grad()
     def _initialise_codebooks(self, keeper: CodebookKeeper, batches: int) -> None:
-        """K-means over encoder outputs of some images of their own."""
+        """K-means over encoder outputs of some images of their own, shared like any batch."""
         generator = torch.Generator().manual_seed(self.seed)
         count, side = self.terms.data.at(0)
         vectors = []
         for number in range(batches):
             first = _APART + number * count
-            drawn = [self._source.sample(p, side).image for p in range(first, first + count)]
+            rows = range(first, first + count)[parallel.own_rows(count)]
+            drawn = [self._source.sample(p, side).image for p in rows]
             images = _to_network(torch.stack(drawn), self.device)
             found = self.trainable.reconstruct(images, quantise=False, generator=generator)
             if found.vectors is not None:
-                vectors.append(found.vectors)
+                vectors.append(parallel.gather_rows(found.vectors))
         keeper.initialise(torch.cat(vectors), generator)
         self.trainable.codes_placed()
         parallel.wait_for_all()

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import UsageError
 from .adversarial import AdversarialTerms
 from .alignment import AlignmentTerms
+from .config_terms import require_at_least
 from .perceptual import PerceptualTerms
 from .pixel_terms import PixelTerms
 from .validation import ValidationTerms
@@ -36,6 +37,11 @@ class DataTerms:
     whole_batch: int = 1
     epoch_images: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what makes no batch."""
+        require_at_least(1, self, "batch_size", "side", "whole_side", "whole_batch", "epoch_images")
+        require_at_least(0, self, "whole_from")
+
     def at(self, step: int) -> tuple[int, int]:
         """Images per batch, and their side, at a step."""
         if self.whole_from is not None and step >= self.whole_from:
@@ -59,6 +65,11 @@ class CodebookTerms:
     kmeans_batches: int = 0
     revive_until: int = 0
     revive_every: int = 60
+
+    def __post_init__(self) -> None:
+        """Refuse steps that never come."""
+        require_at_least(0, self, "quantise_from", "kmeans_batches", "revive_until")
+        require_at_least(1, self, "revive_every")
 
 
 @dataclass(frozen=True, slots=True)

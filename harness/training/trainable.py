@@ -17,7 +17,8 @@ class Reconstruction:
     Attributes:
         images: (B, C, H, W) about [-1, 1], not clamped.
         latents: what the decoder gets, (B, D, h, w).
-        vectors: what each book is asked for, (N, K, D); None where there are no books.
+        vectors: what each book is asked for, (N, K, D), image after image; None where there are
+            no books.
         indices: the codes that were taken, int64 (N, K); None where the pass left them out.
         tokens: (B, L, E) after the latent, where the network makes them; what a language model
             gets.

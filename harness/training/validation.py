@@ -15,6 +15,7 @@ from ..locations import cache_root
 from ..metrics.ms_ssim import SMALLEST_SIDE, structural_similarities
 from ..metrics.psnr import psnr
 from ..metrics.ssim import ssim
+from .config_terms import require_at_least
 from .latent_probe import LatentProbe, ProbeTerms
 from .recipe import Validation
 from .sources.build import build_source
@@ -40,6 +41,10 @@ class ValidationTerms:
     images: int = 72
     side: int = 256
     probe: ProbeTerms | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a look at nothing."""
+        require_at_least(1, self, "images", "side")
 
 
 class TokenizerValidation:

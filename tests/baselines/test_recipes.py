@@ -7,7 +7,9 @@ import torch
 
 import medbench
 from medbench.harness.errors import UsageError
+from medbench.harness.training import parallel
 from medbench.harness.training.config_terms import read_fields
+from medbench.harness.training.ema import WeightAverage
 from medbench.harness.training.presets import recipe_module
 from medbench.harness.training.settings import TrainingSettings
 from medbench.harness.training.tokenizer_recipe import TokenizerRecipe
@@ -156,6 +158,96 @@ def test_the_keeper_puts_codes_where_vectors_are_and_revives_dead_ones(name, sma
     recipe.after_step(4, generator())
     changed = (recipe.trainable.books()[0].detach() != placed[0]).any(dim=1)
     assert changed.nonzero().flatten().tolist() == list(range(5, 15))
+
+
+PLACED = {
+    "vqgan-tiny": {"core.quantize.embedding.weight"},
+    "emu3-vq-tiny": {"core.quantize.embedding.weight"},
+    "pumit-tiny": {f"core.quantize.{p}" for p in ("embedding.weight", "proj.weight", "proj.bias")},
+    "tokenflow-tiny": {f"core.quantize.embedding_{half}.weight" for half in ("vqkd", "vqgan")},
+    "unitok-tiny": {f"core.quantizer.codebooks.{k}.codebook.weight" for k in range(2)},
+}
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_the_running_mean_takes_over_placed_and_revived_codes_and_nothing_else(name, small_recipe):
+    recipe = small_recipe(name)
+    recipe.average = average = WeightAverage(recipe.model, 0.9)
+    taken = average.weights
+
+    def differing() -> set[str]:
+        mine = dict(recipe.model.named_parameters())
+        return {key for key, value in mine.items() if not torch.equal(taken[key], value)}
+
+    with torch.no_grad():
+        for value in recipe.model.parameters():
+            value.add_(1e-3)  # as a step of training does
+    before = differing()
+    recipe.before_step(2)
+    assert before - differing() == PLACED[name]
+    if name in WITH_BOOKS:
+        total(recipe, 2)
+        assert recipe.keeper is not None
+        for usage in recipe.keeper.usage:
+            usage[:] = 1
+        recipe.keeper.usage[0][5:15] = 0
+        old = {key: taken[key].clone() for key in PLACED[name]}
+        recipe.after_step(4, generator())
+        assert not differing() & PLACED[name]
+        moved = [(taken[key] != old[key]).any(dim=1).nonzero().flatten() for key in PLACED[name]]
+        assert {tuple(rows.tolist()) for rows in moved} - {()} == {tuple(range(5, 15))}
+
+
+SIZES = [*NAMES, "meditok"]
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_run_starts_from_weights_as_the_tokenizer_itself_takes_them(name, request, tmp_path):
+    make = request.getfixturevalue("small_recipe")
+    changes = {"recipe": "meditok"} if name == "meditok" else {}
+    name = "unitok-tiny" if name == "meditok" else name
+    first = make(name, changes)
+    exported = first.export({k: v + 1 for k, v in first.model.state_dict().items()})
+    extra = {"loss.logvar": torch.zeros(1)} if name in {"vqgan-tiny", "medvae-tiny"} else {}
+    torch.save({"state_dict": {**exported, **extra}}, tmp_path / "last.ckpt")
+    second = make(name, {**changes, "start": {"weights": str(tmp_path / "last.ckpt")}})
+    begun = second.export(second.model.state_dict())
+    assert exported.keys() == begun.keys()
+    for key, value in exported.items():
+        torch.testing.assert_close(begun[key], value)
+
+
+def test_weights_of_another_network_are_refused_by_name(small_recipe, tmp_path):
+    torch.save({"encoder.weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(UsageError, match="does not fit the network"):
+        small_recipe("vqgan-tiny", {"start": {"weights": str(tmp_path / "other.pt")}})
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused_before_its_step(
+    small_recipe, monkeypatch
+):
+    monkeypatch.setattr(parallel, "world_size", lambda: 2)
+    with pytest.raises(UsageError, match="a batch of 1 cannot be shared evenly by 2"):
+        small_recipe("vqgan-tiny")
+
+
+def test_pumits_spread_is_that_of_the_whole_batch(small_recipe, monkeypatch):
+    recipe = small_recipe("pumit-tiny")
+    images = next(recipe.batches(0)).images * 2 - 1
+
+    def spread(part: torch.Tensor) -> torch.Tensor:
+        found = recipe.trainable.reconstruct(part, quantise=True, generator=generator())
+        return found.terms["spread"]
+
+    whole = spread(images)
+    means: list[torch.Tensor] = []
+    monkeypatch.setattr(parallel, "gather_rows", lambda row: means.append(row) or row)
+    for part in images.chunk(2):
+        spread(part)
+    both = torch.cat(means)
+    monkeypatch.setattr(parallel, "gather_rows", lambda _: both)
+    for part in images.chunk(2):
+        torch.testing.assert_close(spread(part), whole)
 
 
 def used_codes(recipe: TokenizerRecipe) -> int:

@@ -24,6 +24,7 @@ from medbench.tokenizers.meditok_config import MedITokConfig
 from medbench.tokenizers.meditok_model import MedITokModel
 from medbench.tokenizers.meditok_recipe import build
 
+DATA: dict[str, Any] = {"source": {}, "batch_size": 2, "side": 32}
 SETTINGS: dict[str, Any] = {"steps": 8, "optimiser": {"learning_rate": 1e-3}}
 
 
@@ -196,6 +197,14 @@ def test_what_is_exported_are_the_networks_keys(recipe) -> None:
         ({"start": {"stage": "a", "weights": "b"}}, "start must name either"),
         ({"start": {"stage": "earlier"}}, "starts from earlier, but .* holds no checkpoint"),
         ({"adversarial": {"kind": "spectral"}}, "spectral"),
+        ({"codebooks": {"revive_every": 0}}, "codebooks: revive_every must be at least 1, not 0"),
+        ({"codebooks": {"quantise_from": -1}}, "quantise_from must be at least 0, not -1"),
+        ({"data": {**DATA, "batch_size": 0}}, "data: batch_size must be at least 1, not 0"),
+        ({"data": {**DATA, "side": 0}}, "data: side must be at least 1, not 0"),
+        ({"data": {**DATA, "whole_from": -2}}, "data: whole_from must be at least 0, not -2"),
+        ({"data": {**DATA, "whole_batch": 0}}, "data: whole_batch must be at least 1, not 0"),
+        ({"validation": {"source": {}, "images": 0}}, "validation: images must be at least 1, not"),
+        ({"pixels": {"l1": -1.0}}, r"pixels: l1 must be at least 0, not -1\.0"),
     ],
 )
 def test_a_configuration_with_wrong_sections_is_refused(change, said, tmp_path) -> None:

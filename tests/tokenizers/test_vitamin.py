@@ -4,10 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from medbench.harness.training import parallel
 from medbench.tokenizers.catalogue import TINY_CONFIG
 from medbench.tokenizers.initialisation import build_from_scratch
 from medbench.tokenizers.meditok_config import MedITokConfig
 from medbench.tokenizers.meditok_model import MedITokModel
+from medbench.tokenizers.vitamin import BatchDropPath, build_blocks
 from medbench.tokenizers.vitamin_decoder import Upsample
 
 
@@ -127,3 +129,30 @@ def test_warm_up_passes_the_latent_on_unquantised():
     assert output.quantised is None
     torch.testing.assert_close(output.z.norm(dim=-1), torch.ones(1, 4, 8))
     torch.testing.assert_close(output.post_tokens, model.post_quant_proj(output.z.flatten(2)))
+
+
+def test_stochastic_depth_draws_for_an_image_alike_in_any_number_of_processes(monkeypatch):
+    sizes = MedITokConfig.from_mapping(TINY_CONFIG).sizes
+    blocks = build_blocks(sizes, drop_path=0.5).train()
+    assert sum(isinstance(part, BatchDropPath) for part in blocks.modules()) == 2 * sizes.depth - 2
+    x = torch.randn(8, 4, sizes.embed_dim)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        whole = blocks(x)
+    monkeypatch.setattr(parallel, "world_size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(parallel, "rank", lambda: rank)  # noqa: B023
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            torch.testing.assert_close(blocks(x[4 * rank :][:4]), whole[4 * rank :][:4])
+
+
+def test_stochastic_depth_keeps_the_mean_and_rests_outside_training():
+    layer, x = BatchDropPath(0.25), torch.ones(4000, 2, 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        dropped = layer(x)
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert (dropped.amin(dim=(1, 2)) == dropped.amax(dim=(1, 2))).all()
+    assert dropped.mean().item() == pytest.approx(1, abs=0.05)
+    assert layer.eval()(x) is x

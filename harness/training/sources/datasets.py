@@ -22,7 +22,7 @@ from .official_augment import official
 from .pixels import to_square
 from .prepared import prepare
 from .source import ImageSource, TrainingImage, sample_generator
-from .subset import Subset
+from .subset import Subset, list_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,11 @@ class ListedSource:
     def size(self) -> int:
         """Number of images in the list."""
         return len(self._items)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the list; see `ImageSource` and `list_fingerprint`."""
+        return list_fingerprint(self._items)
 
     def sample(self, position: int, side: int) -> TrainingImage:
         """The image at a position; see `ImageSource`."""

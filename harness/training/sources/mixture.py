@@ -65,6 +65,11 @@ class MixedSource:
         sizes = [source.size for source in self._sources]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
+    @property
+    def fingerprint(self) -> str:
+        """Of all lists among the sources; see `ImageSource`."""
+        return " + ".join(each for source in self._sources if (each := source.fingerprint))
+
     def sample(self, position: int, side: int) -> TrainingImage:
         """The image at a position; see `ImageSource`."""
         block, place = divmod(position, BLOCK)

@@ -48,6 +48,7 @@ class PoolSource:
     """
 
     size = None
+    fingerprint = ""
 
     def __init__(
         self,

@@ -39,6 +39,11 @@ class ImageSource(Protocol):
         """Images of one epoch; None where images are drawn with replacement, without end."""
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the list that positions stand for; empty where the configuration says it all."""
+        ...
+
     def sample(self, position: int, side: int) -> TrainingImage:
         """The image at `position` (from 0): a pure function of the seed and the arguments.
 

@@ -1,7 +1,8 @@
-"""A fixed random part of a list, the same for every run and nested by size."""
+"""Lists of images: a fixed random part of one, and what tells one from another."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.dataset import Item
+from ...datasets.kept_rows import KeptItems
 from ...errors import UsageError
 
 SUBSET_SEED = 0
 """Not the run's: runs with different seeds are compared on the same images."""
+
+
+def list_fingerprint(items: Sequence[Item]) -> str:
+    """Number of the images of a list, and a SHA-256 that changes with them or with their order.
+
+    Of kept rows it is that of the rows, which were hashed when they were written; else of the
+    images' identifiers.
+    """
+    if isinstance(items, Subset):
+        return f"{items.count} of {list_fingerprint(items.items)}"
+    if isinstance(items, KeptItems):
+        return f"{len(items)} images {items.rows.sha256}"
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(item.id.encode() + b"\0")
+    return f"{len(items)} images {digest.hexdigest()}"
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class MiniatureRecipe(Recipe):
         self.words = words
         self.terms = terms
         self.data = data
+        self.fingerprint = source.fingerprint
         self._feed = Feed(source, data.at, parts_per_step, workers=workers)
 
     def batches(self, first_step: int) -> Iterator[Batch]:

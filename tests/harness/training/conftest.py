@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medbench.harness.errors import UsageError
 from medbench.harness.training import journal, parallel
 from medbench.harness.training.recipe import Recipe, StepLosses, Validation
 
@@ -54,7 +55,8 @@ class ToyRecipe(Recipe):
     """Fits a small network to noise. It has all that a run must not forget: buffers, dropout, a
     number that outlives steps, and where asked for an opponent and a contrastive term.
 
-    `fault` happens in the last batch of step `at`, when buffers and memory have changed already.
+    `fault` happens in the last batch of step `at`, when buffers and memory have changed already;
+    with `unreadable`, that batch is not to be had.
     """
 
     def __init__(
@@ -90,6 +92,9 @@ class ToyRecipe(Recipe):
         for number in itertools.count(first_step * self.parts):
             positions = range(number * self.batch, (number + 1) * self.batch)
             rows = [torch.randn(6, generator=torch.Generator().manual_seed(p)) for p in positions]
+            if self.fault == "unreadable" and number == self.at * self.parts + 1:
+                message = "image 7 cannot be read"
+                raise UsageError(message)
             yield torch.stack(rows)[parallel.own_rows(self.batch)]
 
     def export(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -100,7 +105,7 @@ class ToyRecipe(Recipe):
         made = self.model(batch)
         self.dtype = made.dtype
         error = (made - batch).square().mean()
-        if step == self.at and self.seen % self.parts == 0:
+        if step == self.at and self.fault in FAULTS and self.seen % self.parts == 0:
             error = FAULTS[self.fault](error)
         memory = torch.tensor(self.memory)
         terms = {"error": error, "pull": 0.01 * memory * error}

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from medbench.harness.training import parallel
 from medbench.harness.training.codebooks import CodebookKeeper, kmeans
 
 
@@ -92,3 +93,30 @@ def test_a_taken_up_keeper_has_the_same_usage(keeper) -> None:
     for each in (keeper, other):
         each.observe(vectors, indices.flip(0) % 2)
     assert all(map(torch.equal, keeper.usage, other.usage))
+
+
+def test_codes_that_no_vector_took_since_their_revival_wait_and_do_not_live(keeper) -> None:
+    vectors = torch.randn(4, 2, 3, generator=generator())
+    keeper.observe(vectors, torch.zeros(4, 2, dtype=torch.int64))
+    assert (keeper.live, keeper.waiting) == (pytest.approx(3 / 8), 0)
+    keeper.revive(generator())
+    assert (keeper.live, keeper.waiting) == (pytest.approx(3 / 8), pytest.approx(5 / 8))
+    keeper.observe(vectors, torch.tensor([[0, 0, 1, 1], [0, 0, 0, 1]]).T)
+    assert (keeper.live, keeper.waiting) == (pytest.approx(3 / 4), pytest.approx(1 / 4))
+    other = CodebookKeeper([torch.zeros(4, 3), torch.zeros(2, 3)], spherical=False)
+    other.load_state_dict(keeper.state_dict())
+    assert (other.live, other.waiting) == (keeper.live, keeper.waiting)
+
+
+def test_codes_are_revived_from_the_vectors_of_all_processes_in_their_order(monkeypatch) -> None:
+    whole = torch.randn(6, 1, 3, generator=generator(1))
+    books = []
+    for rows in (slice(0, 6), slice(0, 3), slice(3, 6)):
+        keeper = CodebookKeeper([torch.zeros(4, 3)], spherical=False)
+        keeper.observe(whole[rows], torch.zeros(len(whole[rows]), 1, dtype=torch.int64))
+        monkeypatch.setattr(parallel, "gather_rows", lambda _: whole)
+        keeper.revive(generator())
+        books.append(keeper.books[0])
+    assert books[0][1:].any(dim=1).all()
+    assert torch.equal(books[0], books[1])
+    assert torch.equal(books[0], books[2])

@@ -75,3 +75,13 @@ def test_an_engine_takes_up_the_optimiser_of_another(toy_recipe) -> None:
         engine.optimiser.step()
     for p, q in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(p, q)
+
+
+def test_a_gpu_that_is_named_by_its_number_becomes_the_current_one(toy_recipe, monkeypatch) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(device))
+    recipe = toy_recipe()
+    optimiser = build_optimiser(recipe.model, RATE)
+    for device in ("cpu", "cuda", "cuda:1"):
+        Engine(recipe, optimiser, precision="fp32", device=device)
+    assert [str(each) for each in chosen] == ["cuda:1"]

@@ -22,6 +22,7 @@ class Noise:
 
     damaged: frozenset[int] = frozenset()
     size: int | None = None
+    fingerprint: str = ""
 
     def sample(self, position: int, side: int) -> TrainingImage:
         image = torch.rand(3, side, side, generator=sample_generator(7, position))

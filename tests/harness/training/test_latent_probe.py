@@ -22,6 +22,7 @@ class Shades:
 
     def __init__(self, terms: str, size: int | None = None) -> None:
         self.seed, self.size = int(terms == "test"), size
+        self.fingerprint = ""
 
     def sample(self, position: int, side: int) -> TrainingImage:
         which, group = position % 2, (position // 2) % 2

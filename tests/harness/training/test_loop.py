@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from medbench.harness.errors import UsageError
 from medbench.harness.training import checkpoint
 from medbench.harness.training.checkpoint import load_latest
+from medbench.harness.training.feed import NoBatch
 from medbench.harness.training.loop import Interrupted, Trainer
 from medbench.harness.training.readings import NonFiniteLoss
 from medbench.harness.training.settings import BOOKKEEPING, OptimiserSettings, TrainingSettings
@@ -148,6 +149,43 @@ def test_a_checkpoint_behind_the_curve_repeats_its_steps_without_doubling_lines(
     assert curve_of(place) == curve_of(tmp_path / "whole")
     lines = (place / "validation.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [4, 8, 12]
+
+
+def test_images_that_cannot_be_read_lose_their_step_alone(tmp_path, toy_recipe) -> None:
+    place = tmp_path / "broken"
+    with pytest.raises(NoBatch, match=r"image 7 cannot be read.* kept in .*checkpoints"):
+        run(toy_recipe(contest=True, fault="unreadable", at=4), place, checkpoint_seconds=1e6)
+    kept = load_latest(place / "checkpoints")
+    assert kept is not None
+    assert kept.step == 4
+    whole = run(toy_recipe(contest=True), tmp_path / "whole")
+    assert_same(whole, resume(toy_recipe(contest=True), place))
+    assert curve_of(place) == curve_of(tmp_path / "whole")
+
+
+def test_an_error_of_ours_while_codes_are_placed_keeps_the_steps_before_it(
+    tmp_path, toy_recipe
+) -> None:
+    def fail(step: int) -> None:
+        if step == 4:
+            message = "no vectors"
+            raise UsageError(message)
+
+    recipe = toy_recipe()
+    recipe.before_step = fail
+    with pytest.raises(UsageError, match="no vectors"):
+        run(recipe, tmp_path / "broken", checkpoint_seconds=1e6)
+    rest = resume(toy_recipe(), tmp_path / "broken")
+    assert_same(rest, run(toy_recipe(), tmp_path / "whole"))
+
+
+def test_a_run_on_another_list_of_images_is_not_resumed(tmp_path, toy_recipe) -> None:
+    first, other = toy_recipe(), toy_recipe()
+    first.fingerprint, other.fingerprint = "40 images ab", "39 images cd"
+    run(first, tmp_path)
+    with pytest.raises(UsageError, match="another list of images: 40 images ab, now 39 images cd"):
+        Trainer(other, settings(), tmp_path, config=CONFIG).resume()
+    resume(first, tmp_path)
 
 
 def test_training_lowers_the_loss_and_writes_a_line_every_few_steps(tmp_path, toy_recipe) -> None:

@@ -276,3 +276,29 @@ def test_a_file_that_is_no_configuration_is_refused(write, content, said):
 def test_a_stage_whose_name_is_no_folder_of_the_run_is_refused(write, name):
     with pytest.raises(UsageError, match="a stage is a folder of the run"):
         read_stages(write("run.yaml", {**BASE, "stages": {name: {}, "two": {}}}))
+
+
+@pytest.mark.parametrize(
+    ("name", "terms", "said"),
+    [
+        ("stgae1", {"settings": {"steps": 3}}, "'stgae1' is none of what it .* mean stage1?"),
+        ("stage_2", {"settings": {"steps": 3}}, "Did you mean stage2?"),
+        ("tecaher", None, "Did you mean teacher?"),
+        ("other", None, "'other' is none of what it extends"),
+    ],
+)
+def test_a_misspelt_stage_is_no_further_one(write, name, terms, said):
+    base = write("base.yaml", {**BASE, "stages": {"teacher": {}, "stage1": {}, "stage2": {}}})
+    change = {"extends": "base.yaml", "stages": {name: terms}}
+    with pytest.raises(UsageError, match=said):
+        read_stages(write("change.yaml", change))
+    with pytest.raises(UsageError, match=said):
+        read_stages(base, {"stages": {name: terms}})
+
+
+def test_further_stages_may_have_names_that_go_on_from_those_before(write):
+    write("base.yaml", {**BASE, "stages": {"stage1": {}, "stage2": {}}})
+    names = ["stage3", "stage1-on", "stage2b", "recon"]
+    change = {"extends": "base.yaml", "stages": {name: {} for name in names}}
+    found = read_stages(write("change.yaml", change))
+    assert {stage.name for stage in found} == {"stage1", "stage2", *names}

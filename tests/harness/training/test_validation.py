@@ -27,6 +27,7 @@ class Listed:
     """Images whose places say what they are."""
 
     size = len(MODALITIES)
+    fingerprint = ""
 
     def sample(self, position: int, side: int) -> TrainingImage:
         pixels = torch.from_numpy(picture(position, side)).permute(2, 0, 1).float() / 255

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from medbench.harness.cache import contents
+from medbench.harness.datasets.kept_rows import KeptItems
 from medbench.harness.datasets.medsynth import describe, generate
 from medbench.harness.datasets.store import ingest
 from medbench.harness.errors import UsageError
@@ -363,3 +364,30 @@ def test_the_readers_of_volumes_give_hounsfield_units(tmp_path, rng) -> None:
 def test_terms_that_cannot_be_are_refused(reference, terms, message) -> None:
     with pytest.raises(UsageError, match=message):
         source(reference, **terms)
+
+
+def test_a_list_with_other_images_or_another_order_has_another_fingerprint(tmp_path):
+    first = source(f"folder:{flat_folder(tmp_path / 'a', range(4))}").fingerprint
+    assert first.startswith("4 images ")
+    assert source(f"folder:{tmp_path / 'a'}", seed=1).fingerprint == first
+    (tmp_path / "a" / "fundus" / "2.png").unlink()
+    assert source(f"folder:{tmp_path / 'a'}").fingerprint.startswith("3 images ")
+    Image.new("RGB", (24, 24)).save(tmp_path / "a" / "fundus" / "9.png")
+    again = source(f"folder:{tmp_path / 'a'}").fingerprint
+    assert again.startswith("4 images ")
+    assert again != first
+
+
+def test_a_long_list_and_its_subset_have_a_fingerprint_without_being_read(tmp_path, monkeypatch):
+    flat_folder(tmp_path / "a", range(3))
+    rows = [f"a/fundus/{n}.png,fundus" for n in range(3)]
+    tables = [tmp_path / "one.csv", tmp_path / "other.csv"]
+    for table, order in zip(tables, (rows, rows[::-1]), strict=True):
+        table.write_text("\n".join(["path,modality", *order]))
+    sources = [source(f"manifest:{table}") for table in tables]
+    part = source(f"manifest:{tables[0]}", subset=2)
+    monkeypatch.setattr(KeptItems, "__getitem__", None)
+    one, other = (each.fingerprint for each in sources)
+    assert one.startswith("3 images ")
+    assert one != other
+    assert part.fingerprint == f"2 of {one}"

@@ -14,6 +14,7 @@ from medbench.harness.training.sources.source import TrainingImage
 class Named:
     name: str
     size: int | None = None
+    fingerprint: str = ""
     asked: list[int] = field(default_factory=list)
 
     def sample(self, position: int, side: int) -> TrainingImage:
@@ -50,3 +51,8 @@ def test_the_images_of_a_mixture_are_those_of_its_sources(sizes, size) -> None:
 def test_shares_that_cannot_be_are_refused(shares) -> None:
     with pytest.raises(UsageError, match="share"):
         MixedSource([Named("a"), Named("b")], shares, seed=0)
+
+
+def test_the_fingerprint_of_a_mixture_is_of_all_its_lists() -> None:
+    sources = [Named("a", fingerprint="3 images ab"), Named("b"), Named("c", fingerprint="1 cd")]
+    assert MixedSource(sources, (1, 1, 1), seed=0).fingerprint == "3 images ab + 1 cd"

@@ -41,6 +41,7 @@ class Captioned:
     """Stripes of three widths in two directions, told apart by their captions."""
 
     size = None
+    fingerprint = ""
 
     def __init__(self, text: str = "{} {} stripes") -> None:
         self.text = text
