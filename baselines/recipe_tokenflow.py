@@ -98,6 +98,8 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
 
     def books(self) -> Sequence[Tensor]:
         """One book: both halves of each code side by side (V, S + P)."""
+        if self.network.quantize.embedding_vqkd.weight.data_ptr() != self._book.data_ptr():
+            self._book = _join_halves(self.network.quantize)  # the network went to another device
         return [self._book]
 
     def reconstruct(

@@ -37,6 +37,18 @@ def test_two_embeddings_are_the_book_that_the_keeper_changes(trainable):
     assert (book[3, :32] == 3).all()
 
 
+def test_the_book_is_that_of_the_network_also_after_it_has_moved(small_recipe):
+    trainable = small_recipe("tokenflow-tiny").trainable
+    before = trainable.books()[0].clone()
+    # What moving to another device does: all parameters get another memory.
+    trainable.network.double()
+    (book,) = trainable.books()
+    torch.testing.assert_close(book, before.double())
+    book[5] = 3.0
+    assert (trainable.network.quantize.embedding_vqgan.weight[5] == 3).all()
+    assert trainable.books()[0] is book
+
+
 def test_the_training_pass_takes_the_codes_that_encoding_takes(trainable):
     quantizer = trainable.network.quantize
     z = torch.randn(3, 40, 4, 4, generator=generator())
