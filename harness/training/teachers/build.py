@@ -24,15 +24,7 @@ def build_teacher(terms: TeacherTerms, run_folder: Path) -> Teacher:
         UsageError: there is no such teacher, or its weights do not fit.
     """
     if terms.name == MINIATURE:
-        if (terms.stage is None) == (terms.weights is None):
-            message = (
-                "the teacher `miniature` needs either `stage`, the earlier stage that trained it, "
-                "or `weights`, the folder of such a stage"
-            )
-            raise UsageError(message)
-        return load_miniature(
-            run_folder / terms.stage if terms.stage is not None else Path(str(terms.weights))
-        )
+        return load_miniature(miniature_folder(terms, run_folder))
     if terms.stage is not None:
         message = f"the teacher {terms.name!r} is published: `stage` goes with `miniature` only"
         raise UsageError(message)
@@ -40,3 +32,18 @@ def build_teacher(terms: TeacherTerms, run_folder: Path) -> Teacher:
         message = f"unknown teacher {terms.name!r}; known: {', '.join((MINIATURE, *KNOWN))}"
         raise UsageError(message)
     return load_open_clip(terms.name, terms.weights)
+
+
+def miniature_folder(terms: TeacherTerms, run_folder: Path) -> Path:
+    """Where a configuration says that the teacher in miniature lies.
+
+    Raises:
+        UsageError: neither or both places are named.
+    """
+    if (terms.stage is None) == (terms.weights is None):
+        message = (
+            "the teacher `miniature` needs either `stage`, the earlier stage that trained it, "
+            "or `weights`, the folder of such a stage"
+        )
+        raise UsageError(message)
+    return run_folder / terms.stage if terms.stage is not None else Path(str(terms.weights))
