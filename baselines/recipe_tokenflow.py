@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from ..harness.errors import UsageError
 from ..harness.training.settings import TrainingSettings
+from ..harness.training.teachers.build import MINIATURE
+from ..harness.training.teachers.protocol import TeacherTerms
 from ..harness.training.tokenizer_build import build_tokenizer_recipe
 from ..harness.training.tokenizer_recipe import TokenizerRecipe
 from ..harness.training.trainable import Reconstruction
@@ -32,8 +34,8 @@ from .tokenflow_quantizer import SharedQuantizer
 class TokenFlowMethod(PlainMethod):
     """The method's own terms."""
 
-    teacher: str
-    """A name in `semantic_teacher.TEACHERS`."""
+    teacher: TeacherTerms
+    """Whose features are distilled; see `semantic_teacher.find_teacher`."""
     semantic_weight: float
     """Of 1 minus the cosine between the decoded and the teacher's features."""
     scale_drop: float
@@ -61,7 +63,7 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
         config: sizes.
         method: its own terms.
         seed: of the starting weights.
-        teacher: whose features are distilled; None takes the one that `method` names.
+        teacher: whose features are distilled; None where the network is only looked at.
 
     Raises:
         UsageError: the teacher's features are not as many as the semantic decoder gives.
@@ -82,10 +84,10 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
             first_code(method, config.codebook_embed_dim, PATCH),
         )
         self.method = method
-        self.teacher = teacher or find_teacher(method.teacher)
-        if self.teacher.dims != config.sizes.out:
+        self.teacher = teacher
+        if teacher is not None and teacher.dims != config.sizes.out:
             message = (
-                f"the teacher {method.teacher} gives {self.teacher.dims} features per cell, the "
+                f"the teacher {method.teacher.name} gives {teacher.dims} features per cell, the "
                 f"semantic decoder {config.sizes.out}: make `out` under `sizes` the same number"
             )
             raise UsageError(message)
@@ -115,6 +117,9 @@ class TrainableTokenFlow(PlainTrainable[TokenFlowModel]):
             pixel, guidance = self.guided(pixel, images)
             z = torch.cat([semantic, pixel], dim=1)
         found = pass_scales(net.quantize, z, scales, quantise=quantise)
+        if self.teacher is None:
+            message = "TokenFlow cannot be trained without the teacher of its semantic half"
+            raise UsageError(message)
         wanted = self.teacher(images)
         cosine = F.cosine_similarity(net.decode_semantics(found.zq), wanted, dim=-1)
         terms = {
@@ -197,12 +202,23 @@ def _starting_network(config: TokenFlowConfig) -> TokenFlowModel:
     return model
 
 
-def make(config: Mapping[str, Any], *, seed: int) -> TrainableTokenFlow:
+def method_teacher(config: Mapping[str, Any]) -> TeacherTerms | None:
+    """The teacher that must have been trained before; None where it is a random network."""
+    teacher = read_method(config, TokenFlowMethod).teacher
+    return teacher if teacher.name == MINIATURE else None
+
+
+def make(
+    config: Mapping[str, Any], *, seed: int, teacher: SemanticTeacher | None = None
+) -> TrainableTokenFlow:
     """The network of a configuration's `model` and `method` (a `TokenFlowMethod`), from scratch."""
     sizes = TokenFlowConfig.from_mapping(config["model"])
-    return TrainableTokenFlow(sizes, read_method(config, TokenFlowMethod), seed=seed)
+    method = read_method(config, TokenFlowMethod)
+    return TrainableTokenFlow(sizes, method, seed=seed, teacher=teacher)
 
 
 def build(config: Mapping[str, Any], settings: TrainingSettings, work: Path) -> TokenizerRecipe:
     """The recipe of a stage; see `build_tokenizer_recipe`."""
-    return build_tokenizer_recipe(make(config, seed=settings.seed), config, settings, work)
+    teacher = find_teacher(read_method(config, TokenFlowMethod).teacher, work.parent)
+    trainable = make(config, seed=settings.seed, teacher=teacher)
+    return build_tokenizer_recipe(trainable, config, settings, work)

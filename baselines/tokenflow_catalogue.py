@@ -38,7 +38,7 @@ TOKENFLOW_TINY_CONFIG: dict[str, Any] = {
         "dim": 96,
         "heads": 4,
         "img": 128,
-        "out": 192,
+        "out": 128,
         "scales": [1, 1, 2, 3, 4, 5, 6, 7, 8],
         "scales_interp": [1, 2, 4, 6, 8, 10, 12, 14, 16],
         "ch": 16,

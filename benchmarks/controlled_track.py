@@ -43,7 +43,7 @@ TRACK = {
     "meditok-s1": Member("tiny", "stage1", "tokenizers"),
     "pumit": Member("pumit-tiny", "", "baselines"),
     "unitok": Member("unitok-tiny", "train", "baselines"),
-    "tokenflow": Member("tokenflow-tiny", "", "baselines"),
+    "tokenflow": Member("tokenflow-tiny", "train", "baselines"),
     "medvae": Member("medvae-tiny", "", "baselines"),
     "vqgan": Member("vqgan-tiny", "", "baselines"),
     "emu3-vq": Member("emu3-vq-tiny", "", "baselines"),

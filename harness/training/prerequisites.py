@@ -19,6 +19,7 @@ from .run_plan import Stage
 from .settings import TrainingSettings
 from .sources.look import source_problems
 from .teachers.build import find_teacher
+from .teachers.protocol import TeacherTerms
 from .tokenizer_terms import TokenizerTerms, sections
 
 
@@ -68,6 +69,12 @@ def discriminator_kinds(module: Any) -> dict[str, DiscriminatorKind]:
     return {"patch": PATCH, **getattr(module, "DISCRIMINATORS", {})}
 
 
+def method_teacher(module: Any, config: Mapping[str, Any]) -> TeacherTerms | None:
+    """The teacher that a recipe's method learns from beside the alignment's, where it has one."""
+    find = getattr(module, "method_teacher", None)
+    return None if find is None else find(config)
+
+
 def _check_terms(stage: Stage, terms: TokenizerTerms, settings: TrainingSettings) -> None:
     if settings.validate_every and terms.validation is None:
         message = (
@@ -85,7 +92,12 @@ def _check_terms(stage: Stage, terms: TokenizerTerms, settings: TrainingSettings
 
 def _check_order(stage: Stage, terms: TokenizerTerms, earlier: Sequence[str]) -> None:
     teacher = terms.alignment.teacher if terms.alignment is not None else None
-    for term, part in (("start", terms.start), ("alignment.teacher", teacher)):
+    parts = {
+        "start": terms.start,
+        "alignment.teacher": teacher,
+        "method.teacher": method_teacher(recipe_module(stage.recipe), stage.config),
+    }
+    for term, part in parts.items():
         if part is not None and part.stage is not None and part.stage not in earlier:
             message = (
                 f"{stage.name} needs {part.stage}, which is no earlier stage of this run; those "
@@ -102,6 +114,8 @@ def _problems(stages: Sequence[Stage]) -> list[tuple[str, MedbenchError]]:
         module = recipe_module(stage.recipe)
         if hasattr(module, "make"):
             problems = _of_tokenizer(stage.config, discriminator_kinds(module))
+            further = method_teacher(module, stage.config)
+            problems += [] if further is None else _problem_of(find_teacher, further)
         elif hasattr(module, "problems"):
             problems = module.problems(stage.config)
         else:

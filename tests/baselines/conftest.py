@@ -30,7 +30,7 @@ SMALLER: dict[str, dict[str, Any]] = {
             "encoder_ch_mult": [1, 1, 1, 1, 1],
             "decoder_ch_mult": [1, 1, 1, 1, 1],
         },
-        "sizes": {"dim": 32, "img": 32, "scales": [1, 2], "scales_interp": [1, 2, 4]},
+        "sizes": {"dim": 32, "out": 192, "img": 32, "scales": [1, 2], "scales_interp": [1, 2, 4]},
     },
     "unitok-tiny": {
         "embed_dim": 16,
@@ -47,6 +47,7 @@ SMALLER: dict[str, dict[str, Any]] = {
         },
     },
 }
+TEACHERLESS = {"tokenflow-tiny": {"teacher": {"name": "random-conv", "stage": None}}}
 CHANGES = {
     "zoom": [0.5, 1.6],
     "natural_scale": 0.5,
@@ -115,7 +116,8 @@ def small_config() -> Callable[[str], dict[str, Any]]:
                 "alignment": None,
             },
         )
-        return overlaid(sourceless, {**SHORT, "model": SMALLER[name]})
+        method = TEACHERLESS.get(name, {})
+        return overlaid(sourceless, {**SHORT, "model": SMALLER[name], "method": method})
 
     return make
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from medbench.baselines.recipe_tokenflow import (
     TokenFlowMethod,
@@ -10,9 +12,23 @@ from medbench.baselines.recipe_tokenflow import (
     pass_scales,
     shrunk_scales,
 )
-from medbench.baselines.semantic_teacher import RandomConvTeacher, find_teacher
+from medbench.baselines.semantic_teacher import MiniatureTeacher, RandomConvTeacher, find_teacher
 from medbench.baselines.tokenflow_config import TokenFlowConfig
-from medbench.harness.errors import UsageError
+from medbench.harness.datasets.medsynth import MODALITIES, generate
+from medbench.harness.errors import MissingPrerequisite, UsageError
+from medbench.harness.training.prerequisites import check_stages, require
+from medbench.harness.training.presets import presets
+from medbench.harness.training.run_plan import read_stages
+from medbench.harness.training.teachers.miniature import (
+    WEIGHTS,
+    MiniatureTerms,
+    build_miniature,
+    save_facts,
+)
+from medbench.harness.training.teachers.protocol import TeacherTerms
+from medbench.harness.training.teachers.words import WordTokenizer
+
+RANDOM = TeacherTerms("random-conv")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -84,7 +100,7 @@ def test_scales_shrink_with_the_grid_and_stay_as_many(grid, expected):
 
 def test_a_scale_is_dropped_now_and_then_but_not_the_first_and_only_in_training(small_config):
     sizes = TokenFlowConfig.from_mapping(small_config("tokenflow-tiny")["model"])
-    method = TokenFlowMethod(teacher="random-conv", semantic_weight=1.0, scale_drop=0.5)
+    method = TokenFlowMethod(teacher=RANDOM, semantic_weight=1.0, scale_drop=0.5)
     trainable = TrainableTokenFlow(sizes, method, seed=0)
     seen = [trainable._scales(4, generator(seed)) for seed in range(200)]
     assert set(seen) == {(1, 2, 4), (1, 4), (1, 2)}
@@ -93,8 +109,8 @@ def test_a_scale_is_dropped_now_and_then_but_not_the_first_and_only_in_training(
     assert {trainable._scales(4, generator(seed)) for seed in range(20)} == {(1, 2, 4)}
 
 
-def test_the_random_teacher_is_fixed_centred_and_sees_one_cell_of_the_grid():
-    first, second = RandomConvTeacher(), find_teacher("random-conv")
+def test_the_random_teacher_is_fixed_centred_and_sees_one_cell_of_the_grid(tmp_path):
+    first, second = RandomConvTeacher(), find_teacher(RANDOM, tmp_path)
     images = torch.rand(2, 3, 64, 96, generator=generator()) * 2 - 1
     assert first(images).shape == (2, 24, first.dims)
     assert torch.equal(first(images), second(images))
@@ -108,10 +124,106 @@ def test_the_random_teacher_is_fixed_centred_and_sees_one_cell_of_the_grid():
     assert not same[:, 3, 5].any()
 
 
-def test_an_unknown_teacher_and_one_of_another_width_are_refused(small_config, overlay):
-    with pytest.raises(UsageError, match="unknown teacher 'clip'; known: random-conv"):
-        find_teacher("clip")
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory):
+    """The folder of a stage that has just begun to train the teacher in miniature."""
+    folder = tmp_path_factory.mktemp("run") / "teacher"
+    terms = MiniatureTerms(image_widths=(16, 16, 32, 48), text_width=16, text_heads=2)
+    words = WordTokenizer(["ct", "scan"], terms.context_length)
+    save_facts(folder, terms, words)
+    state = build_miniature(terms, words, seed=0).state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, folder / WEIGHTS)
+    return folder
+
+
+def test_the_teacher_in_miniature_gives_standardised_features_of_every_cell(miniature):
+    teacher = find_teacher(TeacherTerms("miniature", stage="teacher"), miniature.parent)
+    assert teacher.dims == 48
+    known = [generate(m, i, split="train", size=64).image for m in MODALITIES for i in range(8)]
+    images = torch.from_numpy(np.stack(known)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    found = teacher(images)
+    assert found.shape == (72, 16, 48)
+    # Bringing maps to another number of cells moves the mean a little.
+    assert found.mean(dim=(0, 1)).abs().max() < 0.1
+    assert teacher(images[:2].repeat(1, 1, 4, 4)).shape == (2, 256, 48)
+    assert torch.equal(teacher(images), found)
+
+
+def test_features_of_the_teacher_in_miniature_are_in_raster_order(miniature):
+    teacher = find_teacher(TeacherTerms("miniature", weights=str(miniature)), miniature)
+    images = torch.rand(1, 3, 256, 256, generator=generator()) * 2 - 1
+    cells = teacher(images).unflatten(1, (16, 16))
+    assert isinstance(teacher, MiniatureTeacher)
+    maps = teacher._usual.standardised(teacher._maps(images))
+    for row in (0, -1):
+        for column in (0, -1):
+            torch.testing.assert_close(cells[0, row, column], maps[0, :, row, column])
+
+
+def test_the_pass_distils_the_teacher_that_the_recipe_was_given(small_config, overlay, miniature):
+    model = overlay(small_config("tokenflow-tiny")["model"], {"sizes": {"out": 48}})
+    method = TokenFlowMethod(
+        teacher=TeacherTerms("miniature", stage="teacher"), semantic_weight=1.0, scale_drop=0.0
+    )
+    teacher = find_teacher(method.teacher, miniature.parent)
+    sizes = TokenFlowConfig.from_mapping(model)
+    trainable = TrainableTokenFlow(sizes, method, seed=0, teacher=teacher)
+    images = torch.rand(2, 3, 32, 32, generator=generator()) * 2 - 1
+    found = trainable.reconstruct(images, quantise=True, generator=generator())
+    decoded = trainable.network.decode_semantics(found.latents)
+    cosine = F.cosine_similarity(decoded, teacher(images), dim=-1).mean()
+    assert found.terms["semantic"].item() == pytest.approx(1 - cosine.item(), abs=1e-6)
+    found.terms["semantic"].backward()
+    assert isinstance(teacher, MiniatureTeacher)
+    assert all(p.grad is None for p in teacher._trunk.parameters())
+    with pytest.raises(UsageError, match="without the teacher"):
+        TrainableTokenFlow(sizes, method, seed=0).reconstruct(
+            images, quantise=True, generator=generator()
+        )
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        (TeacherTerms("clip"), "unknown teacher 'clip'; known: random-conv, miniature"),
+        (TeacherTerms("miniature"), "needs either `stage`"),
+        (TeacherTerms("miniature", stage="teacher", frozen=False), "leave out `frozen: false`"),
+    ],
+)
+def test_teachers_that_cannot_be_are_refused(terms, said, tmp_path):
+    with pytest.raises(UsageError, match=said):
+        find_teacher(terms, tmp_path)
+
+
+def test_a_teacher_that_is_not_trained_is_told_with_its_folder(tmp_path):
+    with pytest.raises(MissingPrerequisite, match=r"is not in .*teacher"):
+        find_teacher(TeacherTerms("miniature", stage="teacher"), tmp_path)
+
+
+def test_a_teacher_of_another_width_is_refused(small_config, overlay):
     model = overlay(small_config("tokenflow-tiny")["model"], {"sizes": {"out": 7}})
-    method = TokenFlowMethod(teacher="random-conv", semantic_weight=1.0, scale_drop=0.1)
+    method = TokenFlowMethod(teacher=RANDOM, semantic_weight=1.0, scale_drop=0.1)
     with pytest.raises(UsageError, match=r"192 features per cell, the semantic decoder 7"):
-        TrainableTokenFlow(TokenFlowConfig.from_mapping(model), method, seed=0)
+        TrainableTokenFlow(
+            TokenFlowConfig.from_mapping(model), method, seed=0, teacher=RandomConvTeacher()
+        )
+
+
+def test_a_stage_that_trains_its_teacher_must_come_before(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "extends: tokenflow-tiny\nstages: {train: {method: {teacher: {stage: other}}}}\n"
+    )
+    with pytest.raises(UsageError, match=r"train needs other, .* those are: teacher\. .*method"):
+        check_stages(read_stages(file))
+    check_stages(presets()["tokenflow-tiny"].stages())
+
+
+def test_a_teacher_of_another_run_is_looked_for_before_anything_is_trained(tmp_path):
+    file = tmp_path / "mine.yaml"
+    given = f"{{stage: null, weights: {tmp_path}}}"
+    file.write_text(
+        f"extends: tokenflow-tiny\nstages: {{train: {{method: {{teacher: {given}}}}}}}\n"
+    )
+    with pytest.raises(MissingPrerequisite, match=r"teacher in miniature is not in"):
+        require(read_stages(file))

@@ -25,9 +25,7 @@ def build_teacher(terms: TeacherTerms, run_folder: Path) -> Teacher:
     """
     _check(terms)
     if terms.name == MINIATURE:
-        return load_miniature(
-            run_folder / terms.stage if terms.stage is not None else Path(str(terms.weights))
-        )
+        return load_miniature(miniature_folder(terms, run_folder))
     return load_open_clip(terms.name, terms.weights)
 
 
@@ -47,12 +45,7 @@ def find_teacher(terms: TeacherTerms) -> None:
 
 def _check(terms: TeacherTerms) -> None:
     if terms.name == MINIATURE:
-        if (terms.stage is None) == (terms.weights is None):
-            message = (
-                "the teacher `miniature` needs either `stage`, the earlier stage that trained it, "
-                "or `weights`, the folder of such a stage"
-            )
-            raise UsageError(message)
+        miniature_folder(terms, Path())
         return
     if terms.stage is not None:
         message = f"the teacher {terms.name!r} is published: `stage` goes with `miniature` only"
@@ -60,3 +53,18 @@ def _check(terms: TeacherTerms) -> None:
     if not knows(terms.name):
         message = f"unknown teacher {terms.name!r}; known: {', '.join((MINIATURE, *KNOWN))}"
         raise UsageError(message)
+
+
+def miniature_folder(terms: TeacherTerms, run_folder: Path) -> Path:
+    """Where a configuration says that the teacher in miniature lies.
+
+    Raises:
+        UsageError: neither or both places are named.
+    """
+    if (terms.stage is None) == (terms.weights is None):
+        message = (
+            "the teacher `miniature` needs either `stage`, the earlier stage that trained it, "
+            "or `weights`, the folder of such a stage"
+        )
+        raise UsageError(message)
+    return run_folder / terms.stage if terms.stage is not None else Path(str(terms.weights))
