@@ -153,7 +153,7 @@ def test_a_checkpoint_behind_the_curve_repeats_its_steps_without_doubling_lines(
 
 def test_images_that_cannot_be_read_lose_their_step_alone(tmp_path, toy_recipe) -> None:
     place = tmp_path / "broken"
-    with pytest.raises(NoBatch, match=r"image 7 cannot be read.* kept in .*checkpoints"):
+    with pytest.raises(NoBatch, match=r"image 7 cannot be read.* kept: .*checkpoints"):
         run(toy_recipe(contest=True, fault="unreadable", at=4), place, checkpoint_seconds=1e6)
     kept = load_latest(place / "checkpoints")
     assert kept is not None
