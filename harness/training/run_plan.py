@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -178,12 +179,16 @@ def _on_base(config: dict[str, Any], path: Path, trail: tuple[Path, ...]) -> dic
         message = f"{path}: {EXTENDS} must be the name of a file or preset, not {base!r}"
         raise UsageError(message)
     file = path.parent / base
-    if file.exists() or file.suffix in SUFFIXES:
+    if file.suffix in SUFFIXES or os.path.exists(file):  # noqa: PTH110 (a too long name is none)
         below = _merged(file, trail)
     else:
         from .presets import find_preset  # which imports this module
 
-        preset = find_preset(base)
+        try:
+            preset = find_preset(base)
+        except UsageError as error:
+            message = f"{path}: {EXTENDS} names neither a file nor a preset: {error}"
+            raise UsageError(message) from error
         below = overlaid(_merged(preset.config, trail), preset.change)
     _check_names(config, below, str(path))
     return overlaid(below, config)

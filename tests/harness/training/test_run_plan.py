@@ -62,8 +62,14 @@ def test_a_configuration_can_be_a_change_of_a_preset_and_of_an_ablations_row(wri
 def test_a_file_goes_before_a_preset_of_its_name_and_near_names_are_suggested(write):
     write("small", BASE)
     assert only(write("change.yaml", {"extends": "small"})) == BASE
-    with pytest.raises(UsageError, match="unknown training preset 'smal'.*small"):
+    with pytest.raises(UsageError, match="change.yaml.*unknown training preset 'smal'.*small"):
         read_stages(write("change.yaml", {"extends": "smal"}))
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "x/" * 3_000, "a\0b", ".", "x" * 5_000 + ".yaml"])
+def test_a_name_that_no_file_can_have_is_refused_with_the_file_that_says_it(write, name):
+    with pytest.raises(UsageError, match="change.yaml"):
+        read_stages(write("change.yaml", {"extends": name}))
 
 
 @pytest.mark.parametrize("text", ["1e-06", "1E-6", "+1e-6", "0.1e-5", "'1e-6'"])
