@@ -18,7 +18,7 @@ from ..harness.tables import (
     summary_rows,
 )
 from .boards import boards, by_track
-from .ranking import RANKED_KINDS, rank_ranges, unpinned_notes
+from .ranking import RANKED_KINDS, RankRange, rank_ranges, unpinned_notes
 from .trust import TRACK_MEANING, WORDS, Marks, trust_mark
 
 BEGIN = "<!-- medbench:begin -->"
@@ -88,15 +88,15 @@ def _tables(records: Sequence[Record], marks: Marks) -> list[str]:
     columns = columns_of(records[0].task, records)
     primary = columns[0] if columns else None
     records = sorted(records, key=lambda record: _order(record, primary))
-    ranked = [record for record in records if trust_mark(record, marks).ranked]
-    ranges = rank_ranges(ranked, primary.metric, primary.setting) if primary is not None else {}
+    ranked = [place for place, r in enumerate(records) if trust_mark(r, marks).ranked]
+    ranges: dict[int, RankRange | None] = {}
+    if primary is not None:
+        among = [records[place] for place in ranked]
+        found = rank_ranges(among, primary.metric, primary.setting)
+        ranges = dict(zip(ranked, found, strict=True))
     rows = [
-        {
-            "rank": str(ranges.get(record.full_name, "–")),
-            **row,
-            "trust": _trust(record, marks),
-        }
-        for record, row in zip(records, summary_rows(records), strict=True)
+        {"rank": str(ranges.get(place) or "–"), **row, "trust": _trust(records[place], marks)}
+        for place, row in enumerate(summary_rows(records))
     ]
     parts = [markdown_table(rows)]
     for column in modality_columns(records[0].task):

@@ -50,32 +50,33 @@ def _overall(record: Record, metric: str, setting: str) -> Metric | None:
     return macro if macro is not None else record.metric(metric, POOLED, setting)
 
 
-def rank_ranges(records: Sequence[Record], metric: str, setting: str = "") -> dict[str, RankRange]:
-    """Full name -> rank range on a macro metric (pooled, of one group), for those that take part.
+def rank_ranges(
+    records: Sequence[Record], metric: str, setting: str = ""
+) -> list[RankRange | None]:
+    """The rank range of each record on a macro metric (pooled, of one group); None: not ranked.
 
     The replicates of all records come from the same draws, so that ranks are paired; records
-    without replicates, or with another number of them, are left out.
+    that do not take part, without replicates, or with another number of them, have no rank.
     """
-    candidates = {
-        record.full_name: found.replicates
-        for record in records
-        if takes_part(record)
-        and (found := _overall(record, metric, setting)) is not None
-        and found.replicates
-    }
-    if not candidates:
-        return {}
-    length = max(len(values) for values in candidates.values())
-    names = [name for name, values in candidates.items() if len(values) == length]
-    values = np.array([candidates[name] for name in names])
+    drawn = [_replicates(record, metric, setting) for record in records]
+    length = max(map(len, drawn), default=0)
+    ranked = [place for place, values in enumerate(drawn) if values and len(values) == length]
+    ranges: list[RankRange | None] = [None] * len(records)
+    if not ranked:
+        return ranges
+    values = np.array([drawn[place] for place in ranked])
     if METRICS[metric].direction == "higher":
         values = -values
-    ranks = _ranks(values)
-    low, high = np.percentile(ranks, [2.5, 97.5], axis=1, method="nearest")
-    return {
-        name: RankRange(int(best), int(worst))
-        for name, best, worst in zip(names, low, high, strict=True)
-    }
+    low, high = np.percentile(_ranks(values), [2.5, 97.5], axis=1, method="nearest")
+    for place, best, worst in zip(ranked, low, high, strict=True):
+        ranges[place] = RankRange(int(best), int(worst))
+    return ranges
+
+
+def _replicates(record: Record, metric: str, setting: str) -> Sequence[float]:
+    """The resamples that place a record; none where it does not take part."""
+    found = _overall(record, metric, setting) if takes_part(record) else None
+    return (found.replicates or ()) if found is not None else ()
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -139,15 +139,15 @@ def table_of(
     current, earlier = _newest_of_each([sheets[run_name(record)] for record in records])
     shown = [sheet.record for sheet in current]
     ranked = {s.run for s in (*current, *earlier) if track != "paper" and _takes_part(s)}
-    ranks: dict[str, RankRange] = {}
+    ranks: dict[str, RankRange | None] = {}
     if columns:
-        among = [sheet.record for sheet in current if sheet.run in ranked]
-        ranks = rank_ranges(among, columns[0].metric, columns[0].setting)
+        among = [sheet for sheet in current if sheet.run in ranked]
+        found = rank_ranges([s.record for s in among], columns[0].metric, columns[0].setting)
+        ranks = dict(zip((sheet.run for sheet in among), found, strict=True))
 
     def row(sheet: Sheet) -> Row:
         first = sheet.run in ranked
-        rank = ranks.get(sheet.record.full_name) if first else None
-        return _row(sheet, columns, board=board, rank=rank, ranked=first)
+        return _row(sheet, columns, board=board, rank=ranks.get(sheet.run), ranked=first)
 
     ordered = sorted(current, key=lambda s: _order(s, columns, first=s.run in ranked))
     rows = tuple(row(sheet) for sheet in ordered)

@@ -88,9 +88,8 @@ def held_ranks(make, rng, gaps, *, count=60, trials=80):
                 if (m.name, m.group) == ("psnr", "macro")
             ]
             records.append(record.model_copy(update={"metrics": metrics}))
-        ranges = rank_ranges(records, "psnr")
-        for place, record in enumerate(records):
-            found = ranges[record.full_name]
+        for place, found in enumerate(rank_ranges(records, "psnr")):
+            assert found is not None
             hits[place] += found.best <= place + 1 <= found.worst
     return hits / trials
 
