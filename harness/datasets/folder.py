@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import overload
 
 from ..errors import MissingPrerequisite, UsageError
 from ..file_hashes import file_sha256
+from ..on_demand import OnDemand
 from ..vocabulary import MODALITIES
 from .card import Card
 from .dataset import Item, pick_per_group
@@ -67,7 +67,7 @@ class FolderDataset:
         return items if limit is None else pick_per_group(items, limit)
 
 
-class FolderItems(Sequence[Item]):
+class FolderItems(OnDemand[Item]):
     """Items made when asked for; memory holds their names."""
 
     def __init__(self, root: Path, names: list[str], modality: str = "") -> None:
@@ -78,16 +78,9 @@ class FolderItems(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._names)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, slice):
-            return [self._item(name) for name in self._names[index]]
-        return self._item(self._names[index])
-
-    def _item(self, name: str) -> Item:
+    def made(self, place: int) -> Item:
+        """The item of a file."""
+        name = self._names[place]
         path = self._root / name.removeprefix(self._own)
         return Item(
             id=name,

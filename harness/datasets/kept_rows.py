@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import logging
 import mmap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..exclusive import exclusive
 from ..files import hash_value
 from ..locations import cache_root
+from ..on_demand import OnDemand
 from ..sealed import is_whole, sealed_sha256, sealed_writer
 from .dataset import Item
 
@@ -33,7 +34,7 @@ _START = np.dtype("<i8")
 
 
 @dataclass(frozen=True)
-class KeptRows(Sequence[Any]):
+class KeptRows(OnDemand[Any]):
     """Rows of a finished list, in order, each as plain JSON gives it."""
 
     folder: Path
@@ -59,19 +60,13 @@ class KeptRows(Sequence[Any]):
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+    def made(self, place: int) -> Any:
+        """The row at a place."""
         return json.loads(self._text[self._starts[place] : self._starts[place + 1]])
 
 
 @dataclass(frozen=True)
-class KeptItems(Sequence[Item]):
+class KeptItems(OnDemand[Item]):
     """Items made of kept rows when they are asked for.
 
     Attributes:
@@ -85,14 +80,9 @@ class KeptItems(Sequence[Item]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, slice):
-            return [self.make(row) for row in self.rows[index]]
-        return self.make(self.rows[index])
+    def made(self, place: int) -> Item:
+        """The item at a place."""
+        return self.make(self.rows[place])
 
 
 def keep_rows(key: Any, what: str, read: Callable[[], Iterable[Any]]) -> KeptRows:

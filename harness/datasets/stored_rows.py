@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
+
+from ..on_demand import OnDemand
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class StoredImage:
     notes: tuple[str, ...]
 
 
-class StoredRows(Sequence[StoredImage]):
+class StoredRows(OnDemand[StoredImage]):
     """Rows of a finished file, in order; memory holds eight bytes a row.
 
     Raises:
@@ -50,13 +51,7 @@ class StoredRows(Sequence[StoredImage]):
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> StoredImage: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[StoredImage]: ...
-    def __getitem__(self, index: int | slice) -> StoredImage | list[StoredImage]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        fields = json.loads(self._text[self._starts[position] : self._starts[position + 1]])
+    def made(self, place: int) -> StoredImage:
+        """The row at a place."""
+        fields = json.loads(self._text[self._starts[place] : self._starts[place + 1]])
         return StoredImage(**fields | {"notes": tuple(fields["notes"])})

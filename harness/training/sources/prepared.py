@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from ...datasets.store import ImageStore, ingest_items
 from ...errors import MedbenchError
 from ...exclusive import exclusive
 from ...locations import cache_root
+from ...on_demand import OnDemand
 from ...progress import track
 from ...sealed import is_whole, sealed_writer
 
@@ -32,7 +32,7 @@ _NONE = -1
 
 
 @dataclass(frozen=True)
-class PreparedItems(Sequence[Item]):
+class PreparedItems(OnDemand[Item]):
     """Items that load from the cache, without those that could not be read.
 
     Attributes:
@@ -58,16 +58,10 @@ class PreparedItems(Sequence[Item]):
     def __len__(self) -> int:
         return len(self.items) - len(self.unreadable)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
-        row = range(len(self))[index]
-        load = partial(_load, self.pixels, self.intensities, row)
-        return replace(self.items[self._places[row]], load=load)
+    def made(self, place: int) -> Item:
+        """The item at a place among those that could be read."""
+        load = partial(_load, self.pixels, self.intensities, place)
+        return replace(self.items[self._places[place]], load=load)
 
 
 def prepare(items: Sequence[Item], name: str, side: int) -> PreparedItems:

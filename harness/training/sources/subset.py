@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ...datasets.dataset import Item
 from ...datasets.kept_rows import KeptItems
 from ...errors import UsageError
+from ...on_demand import OnDemand
 
 SUBSET_SEED = 0
 """Not the run's: runs with different seeds are compared on the same images."""
@@ -36,7 +36,7 @@ def list_fingerprint(items: Sequence[Item]) -> str:
 
 
 @dataclass(frozen=True)
-class Subset(Sequence[Item]):
+class Subset(OnDemand[Item]):
     """The first `count` of a random order of all items, in the list's order.
 
     The random order is `numpy.random.default_rng(SUBSET_SEED).permutation(len(items))`, so that a
@@ -66,11 +66,6 @@ class Subset(Sequence[Item]):
     def __len__(self) -> int:
         return self.count
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(self.count))]
-        return self.items[self._places[index]]
+    def made(self, place: int) -> Item:
+        """The item at a place of the subset."""
+        return self.items[self._places[place]]
