@@ -78,6 +78,14 @@ def _call(name: str, attribute: str, *, of: Callable[[Path], Any] = lambda path:
     return lambda path: found()(of(path))
 
 
+def _sharded(path: Path) -> None:
+    """The index of a checkpoint beside its one shard."""
+    from medbench.harness.weights import read_state_dict
+
+    (path.parent / "model.safetensors").write_bytes(tensors()[0])
+    read_state_dict(path)
+
+
 def _scored(path: Path) -> None:
     """Whatever the answers are, every question counts."""
     from medbench.harness.errors import UsageError
@@ -107,7 +115,7 @@ _QUESTIONS = (
     '"text": "no"}\n{"question_id": 2, "question": "Where?", "answer": "left lung", '
     '"answer_type": "OPEN", "modality": "ct", "question_type": "place", "text": ""}\n'
 )
-_INDEX = json.dumps({"weight_map": {"w": "model.safetensors"}})
+_INDEX = json.dumps({"weight_map": dict.fromkeys(["model.w", "model.h"], "model.safetensors")})
 _SWEEP = "tokenizers: [meditok, jpeg]\ntasks: [recon, {name: probe, limit: 3}]\nseeds: [0, 1]\n"
 _PRESET = "extends: tiny\nsummary: mine\nsamples: 20\nsampling: {temperature: 1.0}\n"
 _GATE = "alpha: 0.01\nmetrics: [psnr, ssim]\ngroups: overall\nminimum_effect: {psnr: 0.1}\n"
@@ -175,6 +183,6 @@ TARGETS: dict[str, Target] = {
     ),
     "torch": Target("w.pth", checkpoints, _call("harness.weights", "read_state_dict")),
     "safetensors": Target("w.safetensors", tensors, _call("harness.weights", "read_state_dict")),
-    "indices": Target("m.index.json", _texts(_INDEX), _call("harness.weights", "read_state_dict")),
+    "indices": Target("m.index.json", _texts(_INDEX), _sharded),
     "answers": Target("a.jsonl", _texts(_QUESTIONS), _scored),
 }

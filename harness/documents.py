@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,13 +27,15 @@ MOST_NODES = 100_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _JSON_OPENS = {str: ("[", "{"), bytes: (b"[", b"{")}
+_JSON_SURROGATE = {str: re.compile(r"\\u[dD][89a-fA-F]"), bytes: re.compile(rb"\\u[dD][89a-fA-F]")}
 
 
 def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: not JSON, or nested deeper than `DEEPEST`.
+        ValueError: not JSON, nested deeper than `DEEPEST`, or with half of a surrogate pair,
+            which no file and no hash can hold.
     """
     try:
         value = json.loads(text)
@@ -42,7 +45,19 @@ def parse_json(text: str | bytes) -> Any:
     opens: Any = _JSON_OPENS[type(text)]
     if sum(text.count(each) for each in opens) > DEEPEST and _deeper(value):
         raise ValueError(_too_deep())
+    surrogate: Any = _JSON_SURROGATE[type(text)]
+    if surrogate.search(text):
+        _refuse_halves(value)
     return value
+
+
+def _refuse_halves(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        message = f"the escape {half} is half of a character (a surrogate without its pair)"
+        raise ValueError(message) from error
 
 
 def load_json(path: Path) -> Any:
