@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -61,7 +62,7 @@ def alone(images, tmp_path_factory) -> dict:
         _command(1, images, output), env=_environment(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    return _record(output)
+    return {**_record(output), "rows": _rows(output)}
 
 
 @pytest.mark.slow
@@ -77,6 +78,7 @@ def test_any_number_of_processes_gives_the_record_of_one(processes, images, alon
         numbers = {f: expected[f] for f in ("value", "low", "high") if expected[f] is not None}
         assert {f: found[f] for f in numbers} == pytest.approx(numbers, rel=RELATIVE)
     assert done.stdout.count("recon on folder:") == 1  # one process reports
+    pd.testing.assert_frame_equal(_rows(tmp_path), alone["rows"], rtol=RELATIVE)
 
 
 @pytest.mark.slow
@@ -141,17 +143,42 @@ def test_probes_of_two_and_three_processes_are_those_of_one(tmp_path):
     for processes in (2, 3):  # with caches of their own, so that features are made anew
         output, cache = tmp_path / f"{processes}", tmp_path / f"cache-{processes}"
         _assert_equal(_medsynth("probe", output, cache, processes, "--limit", "12"), alone)
+        pd.testing.assert_frame_equal(_rows(output), _rows(tmp_path / "1"), rtol=RELATIVE)
+
+
+TRAINED = {
+    "synthesis": ("--generator", "generators/*/weights.safetensors"),
+    "vqa": ("--model", "vqa/tuning-*/model/vqa.json"),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["synthesis", "vqa"])
-def test_what_a_trained_model_makes_does_not_depend_on_the_processes(task, tmp_path):
-    # The first run trains the model into the cache, from which the others take it.
+@pytest.mark.parametrize("task", TRAINED)
+def test_what_a_given_model_makes_does_not_depend_on_the_processes(task, tmp_path):
+    option, pattern = TRAINED[task]
     more = ["--preset", "smoke", "--limit", "8"]
-    alone = _medsynth(task, tmp_path / "1", tmp_path / "cache", 1, *more)
+    _medsynth(task, tmp_path / "trained", tmp_path / "cache", 1, *more)
+    (found,) = (tmp_path / "cache").glob(pattern)
+    given = [*(more if task == "synthesis" else more[2:]), option, str(found.parent)]
+
+    def made(processes: int) -> tuple[dict, pd.DataFrame]:
+        # Each with a cache of its own (without the images), so that all is sampled and asked anew.
+        cache, output = (tmp_path / f"{name}-{processes}" for name in ("cache", "out"))
+        cache.mkdir()
+        (cache / "images").symlink_to(tmp_path / "cache" / "images")
+        record = _medsynth(task, output, cache, processes, *given)
+        return record, _rows(output)
+
+    alone, rows = made(1)
     for processes in (2, 3):
-        ours = _medsynth(task, tmp_path / f"{processes}", tmp_path / "cache", processes, *more)
+        ours, ours_by_row = made(processes)
         _assert_equal(ours, alone)
+        pd.testing.assert_frame_equal(ours_by_row, rows, rtol=RELATIVE)
+
+
+def _rows(output: Path) -> pd.DataFrame:
+    (path,) = output.glob("*/*/*/*.parquet")
+    return pd.read_parquet(path)
 
 
 RANKS = """

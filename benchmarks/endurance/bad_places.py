@@ -16,15 +16,18 @@ def _read_only(place: Place) -> Outcome:
     """Results, cache and run folder in turn; an answer that is there is still given."""
     outcome = Outcome()
     scene = Scene(place.data, place.root / "out", place.root / "cache", {})
-    for job, folder in ((RECON, scene.out), (INGEST, scene.cache), (TRAIN, scene.out)):
+    refused = ((RECON, scene.out), (INGEST, scene.cache), (TRAIN, scene.out))
+    problems = []
+    for job, folder in refused:
         with read_only(folder):
             found = run(job, scene)
-        said = found.said("read-only file system")
-        outcome.add([] if said else [f"{job.name}, {folder.name} read-only: {found}"])
+        if not found.said("read-only file system"):
+            problems.append(f"{job.name}, {folder.name} read-only: {found}")
     wanted = place.reference(RECON)
     shutil.rmtree(scene.out)
-    problems = [] if run(RECON, scene).code == 0 else ["recon does not go on"]
-    outcome.losses += problems + differences("recon", scene.out, scene.cache, wanted.facts)
+    problems += [] if run(RECON, scene).code == 0 else ["recon does not go on"]
+    problems += differences("recon", scene.out, scene.cache, wanted.facts)
+    outcome.add(problems, injected=len(refused))
     with read_only(scene.out), read_only(scene.cache):
         found = run(RECON, scene)
         outcome.add([] if found.code == 0 else [f"a finished cell is not answered: {found}"])

@@ -22,9 +22,9 @@ def _small_disk(job: Job, place: Place, folder: Path, kilobytes: int) -> Outcome
     scene = Scene(place.data, place.root / "out", place.root / "cache", {})
     with small_disk(folder, kilobytes):
         first = run(job, scene)
-        outcome.add(_refusal(job, first) + unreadable(place.root))
+        problems = _refusal(job, first) + unreadable(place.root)
         make_room(folder, _ROOM_KILOBYTES)
-        outcome.losses += _goes_on(job, scene, place)
+        outcome.add(problems + _goes_on(job, scene, place))
     return outcome
 
 
@@ -43,22 +43,23 @@ def _cache(place: Place) -> Outcome:
 def _training(place: Place) -> Outcome:
     """The patient trainer waits for room, and is given some."""
     outcome = Outcome()
+    problems: list[str] = []
     scene = Scene(place.data, place.root / "out", place.root / "cache", {})
     with small_disk(scene.out, 120):
         started = start(TRAIN, scene)
         end = time.monotonic() + 4 * max(30.0, place.reference(TRAIN).seconds)
         while "make room" not in started.errors():
             if not started.runs() or time.monotonic() > end:
-                outcome.losses.append(f"train does not wait for room: {started.errors()[-300:]}")
+                problems.append(f"train does not wait for room: {started.errors()[-300:]}")
                 break
             time.sleep(0.2)
-        outcome.add(unreadable(scene.out))
+        problems += unreadable(scene.out)
         make_room(scene.out, _ROOM_KILOBYTES)
         last = started.ended()
         if last.code != 0:
-            outcome.losses.append(f"train ends though room was made: {last.errors[-300:]}")
+            problems.append(f"train ends though room was made: {last.errors[-300:]}")
         wanted = place.reference(TRAIN).facts
-        outcome.losses += differences(TRAIN.name, scene.out, scene.cache, wanted)
+        outcome.add(problems + differences(TRAIN.name, scene.out, scene.cache, wanted))
     return outcome
 
 
@@ -70,13 +71,15 @@ def _anywhere(place: Place) -> Outcome:
     scene = Scene(place.data, place.root / "out", place.root / "cache", {})
     whole = sum(path.stat().st_size for path in place.reference(RECON).out.rglob("*.*"))
     whole += sum(path.stat().st_size for path in place.reference(RECON).cache.rglob("*.*"))
+    tries, problems = 0, []
     for number in range(_TRIES):
         room = int(place.chance.uniform(0.02, 0.5) * whole)
         first = run(RECON, scene.under(place.root, BYTES=room))
         if first.code == 0 and number:
             break  # so much was there that the rest had room
-        outcome.add(_refusal(RECON, first) + unreadable(place.root))
-    outcome.losses += _goes_on(RECON, scene, place)
+        tries += 1
+        problems += _refusal(RECON, first) + unreadable(place.root)
+    outcome.add(problems + _goes_on(RECON, scene, place), injected=tries)
     return outcome
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,32 +16,45 @@ _MOST_OPERATIONS = 12
 """Between a start and the kill, at least one thing is finished and kept."""
 _MOST_STARTS = 4
 """Per kill that is wanted; a job may end before its kill."""
+_KILLS_OF_A_RUN = 3
+"""Then it may come through, and what it made is compared."""
+
+
+@dataclass(slots=True)
+class _Hunted:
+    """A run from an empty folder, with the kills that it has had and what was wrong after them."""
+
+    scene: Scene
+    kills: int = 0
+    problems: list[str] = field(default_factory=list)
 
 
 def _kill(job: Job, place: Place) -> Outcome:
     outcome, reference = Outcome(), place.reference(job)
     wanted = _KILLS.get(job.name, _OTHER_KILLS)
-    scene = Scene(place.data, place.root / "out", place.root / "cache", {})
-    finished = 0
+    hunted = None
     for begun in range(wanted * _MOST_STARTS):
-        if outcome.injected == wanted:
+        if hunted is None:
+            folders = (place.root / f"{name}-{begun}" for name in ("out", "cache"))
+            hunted = _Hunted(Scene(place.data, *folders, {}))
+        left = wanted - outcome.injected - hunted.kills
+        if left and hunted.kills < _KILLS_OF_A_RUN:
+            ended = _disturbed(job, hunted.scene, place, reference, parts=wanted)
+        else:
+            ended = run(job, hunted.scene, again=_has_begun(hunted.scene.out))
+        if ended.killed:
+            hunted.kills += 1
+            hunted.problems += unreadable(hunted.scene.out)
+            continue
+        if ended.code == 0:
+            scene = hunted.scene
+            hunted.problems += differences(job.name, scene.out, scene.cache, reference.facts)
+        else:
+            hunted.problems.append(f"{job.name}: exit code {ended.code}: {ended.errors[-500:]}")
+        outcome.add(hunted.problems, injected=hunted.kills)
+        if hunted.problems or outcome.injected == wanted:
             break
-        if finished:  # it came through: again from the beginning, elsewhere
-            scene = Scene(
-                place.data, place.root / f"out-{begun}", place.root / f"cache-{begun}", {}
-            )
-        process = _disturbed(job, scene, place, reference, parts=wanted)
-        finished = process.code == 0
-        if process.killed:
-            outcome.add(unreadable(scene.out) if scene.out.exists() else [])
-        elif not finished:
-            outcome.losses.append(f"{job.name}: exit code {process.code}: {process.errors[-300:]}")
-            return outcome
-    last = run(job, scene, again=_has_begun(scene.out))
-    if last.code != 0:
-        outcome.losses.append(f"{job.name} does not go on: {last.errors[-500:]}")
-    else:
-        outcome.losses += differences(job.name, scene.out, scene.cache, reference.facts)
+        hunted = None
     return outcome
 
 

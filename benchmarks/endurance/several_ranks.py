@@ -55,7 +55,8 @@ def _kill(place: Place) -> Outcome:
         if one and end.code and _LOST not in end.errors:
             problems.append(f"a rank was killed, and no word of it: {end.errors[-300:]}")
         problems += _problems(run(_BY_TWO, scene))
-        outcome.add(problems + differences("recon", scene.out, scene.cache, reference.facts))
+        problems += differences("recon", scene.out, scene.cache, reference.facts)
+        outcome.add(problems, injected=int(end.code != 0))  # with 0 it had ended before the kill
     return outcome
 
 

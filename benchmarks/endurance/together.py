@@ -63,12 +63,12 @@ def _other_cells(place: Place) -> Outcome:
             problems.append(f"exit code {end.code}: {end.errors[-300:]}")
     if len(list(scene.out.glob("*/*/*/*.json"))) != 2:
         problems.append("not two records")
-    outcome.add(problems, injected=2 + built)
     wanted = place.reference(RECON).facts
     mean = place.root / "mean"
     for folder in scene.out.glob("*/*/mean@*"):
         folder.rename(mean)
-    outcome.losses += differences("recon", scene.out, scene.cache, wanted)
+    problems += differences("recon", scene.out, scene.cache, wanted)
+    outcome.add(problems, injected=2 + built)
     return outcome
 
 
