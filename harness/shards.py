@@ -18,6 +18,7 @@ import numpy as np
 from . import ranks
 from .errors import CellFailed, UsageError
 from .files import write_bytes, write_json
+from .passing import run_again_if_passing
 from .progress import track
 from .sealed import checked, unchecked
 
@@ -171,7 +172,11 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def read_arrays(path: Path) -> Arrays | None:
-    """Read what `write_arrays` wrote; None where it is absent or damaged (then it is redone)."""
+    """Read what `write_arrays` wrote; None where it is absent or damaged (then it is redone).
+
+    Raises:
+        RunAgain: the machine failed while it was read.
+    """
     if not path.exists():
         return None
     try:
@@ -184,5 +189,6 @@ def read_arrays(path: Path) -> Arrays | None:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        run_again_if_passing(error, path)
         logger.warning("%s is damaged (%s); it is computed again", path, error)
         return None
