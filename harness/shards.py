@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 SHARD_IMAGES = 64
 _DIGEST_BYTES = 32
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_NO_MEMORY_OF_ONEDNN = "could not create a primitive"
+"""The whole message; of what it does not support it says more."""
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -108,9 +111,8 @@ def out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
+    told = text == _NO_MEMORY_OF_ONEDNN or any(words in text for words in _NO_MEMORY)
+    return isinstance(error, RuntimeError) and told
 
 
 def _free_memory() -> None:
