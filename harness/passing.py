@@ -7,7 +7,6 @@ or have a user replace a file that is whole.
 from __future__ import annotations
 
 import errno
-import os
 
 from .errors import RunAgain
 
@@ -45,6 +44,6 @@ def _passing_reason(error: BaseException | None) -> str | None:
         if isinstance(error, MemoryError):
             return "out of memory"
         if isinstance(error, OSError) and error.errno in _PASSING:
-            return os.strerror(error.errno)
+            return error.strerror or str(error)
         error = error.__cause__ or error.__context__
     return None

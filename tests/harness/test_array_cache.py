@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from medbench.harness import array_cache
 from medbench.harness.array_cache import Wanted, kept_arrays, nearly_equal
 from medbench.harness.errors import CellFailed, RunAgain
+from medbench.harness.shards import write_arrays
 
 COUNT = 70  # more than one shard
 ROWS = np.arange(COUNT * 8, dtype=np.float32).reshape(COUNT, 8)
@@ -45,7 +47,7 @@ def test_a_passing_error_deletes_no_finished_rows(place, monkeypatch, step):
     rows_of(place)
     before = stamps(place)
     with monkeypatch.context() as patch:
-        patch.setattr(*((array_cache.json, "loads") if step == "facts" else (np, "load")), stale)
+        patch.setattr(*((json, "loads") if step == "facts" else (np, "load")), stale)
         with pytest.raises(RunAgain, match="Stale file handle"):
             rows_of(place)
     assert stamps(place) == before
@@ -69,12 +71,11 @@ def test_a_spot_check_that_fails_deletes_no_finished_rows(place):
 @pytest.fixture
 def unfinished(place, monkeypatch):
     """The first of two shards, of a run that was stopped."""
-    write = array_cache.write_arrays
 
     def stop(path, arrays):
         if path.name == "shard-00001.npz":
             raise KeyboardInterrupt
-        write(path, arrays)
+        write_arrays(path, arrays)
 
     with monkeypatch.context() as patch:
         patch.setattr(array_cache, "write_arrays", stop)
