@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from . import ranks
-from .errors import MedbenchError, RunAgain, UsageError
+from .errors import RunAgain, UsageError
 from .files import atomic_writer, hash_value, write_json
 from .locations import cache_root
+from .passing import run_again_if_passing
 from .shards import SHARD_IMAGES, Arrays, read_arrays, tracked, write_arrays
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def kept_arrays(wanted: Wanted) -> dict[str, Kept]:
 
     Raises:
         UsageError: the cache cannot be written, with how much space is needed.
-        RunAgain: a shard is gone that was there.
+        RunAgain: a shard is gone that was there, or the machine failed while one was read.
         MedbenchError: what `compute` raises.
     """
     entries = {name: _Entry(wanted, name) for name in wanted.facts}
@@ -156,28 +157,34 @@ class _Entry:
         return self.folder / "shards" / f"shard-{start // SHARD_IMAGES:05d}.npz"
 
     def usable(self) -> bool:
-        """Whether there is a finished entry that can be trusted; another one is thrown away."""
-        try:
-            facts = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
-            problem = self._problem(facts, np.load(self._path, mmap_mode="r", allow_pickle=False))
-        except FileNotFoundError:
-            return False
-        except (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError) as error:
-            problem = str(error)
-        if problem is None:
-            return True
-        logger.warning("%s is not used (%s); computed again", self.folder, problem)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        return False
+        """Whether there is a finished entry that can be trusted."""
+        return self._why_not() is None
 
     def ready_to_go_on(self) -> bool:
-        """`usable`; else shards that a killed run of other code left are dropped."""
-        if self.usable():
+        """`usable`; else what cannot be gone on from is thrown away. Only under the lock.
+
+        That is a finished entry that cannot be trusted, and shards of a killed run of other code.
+        """
+        why_not = self._why_not()
+        if why_not is None:
             return True
+        if why_not:
+            logger.warning("%s is not used (%s); computed again", self.folder, why_not)
         arrays = read_arrays(self.shard(0))
         if arrays is None or self._strange(arrays["rows"][:1], [0]):
             shutil.rmtree(self.folder, ignore_errors=True)
         return False
+
+    def _why_not(self) -> str | None:
+        """Why there is nothing to use: empty where nothing is finished; None where there is."""
+        try:
+            facts = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
+            return self._problem(facts, np.load(self._path, mmap_mode="r", allow_pickle=False))
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError, KeyError, TypeError, SyntaxError, TokenError) as error:
+            run_again_if_passing(error, self.folder)
+            return str(error) or type(error).__name__
 
     def require_space(self, row_bytes: int) -> None:
         """Refuse to begin what cannot end: shards and the whole lie side by side for a moment."""
@@ -254,10 +261,7 @@ class _Entry:
         """Why the kept rows of the chosen images are not those of now; None where they are."""
         if self._wanted.alike is None:
             return None
-        try:
-            made = [self._wanted.compute(row, row + 1, [self.name])[self.name] for row in chosen]
-        except MedbenchError as error:
-            return str(error)
+        made = [self._wanted.compute(row, row + 1, [self.name])[self.name] for row in chosen]
         now = np.concatenate(made)
         if now.shape != kept.shape:
             return f"the tokenizer gives {now.shape[1:]} for an image now"

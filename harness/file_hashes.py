@@ -17,6 +17,7 @@ from pathlib import Path
 from .errors import UsageError
 from .files import hash_value
 from .locations import cache_root
+from .passing import run_again_if_passing
 from .sqlite_memory import harmless
 
 _FILE = "file-hashes.sqlite"
@@ -32,6 +33,7 @@ def file_sha256(path: Path) -> str:
 
     Raises:
         UsageError: the file cannot be read.
+        RunAgain: the machine failed while it was read.
     """
     try:
         path = path.resolve()
@@ -45,6 +47,7 @@ def file_sha256(path: Path) -> str:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, RuntimeError) as error:  # the latter where links lead in a circle
+        run_again_if_passing(error, path)
         message = f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
         raise UsageError(message) from error
     _remember(stamp, digest)

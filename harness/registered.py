@@ -19,6 +19,7 @@ from .errors import UsageError
 from .file_hashes import file_sha256
 from .files import write_json
 from .locations import weights_root
+from .passing import run_again_if_passing
 from .sealed import checked, unchecked
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -60,6 +61,7 @@ def registered_variants(tokenizer: str) -> dict[str, Variant]:
                 bits_per_image=kept["bits_per_image"],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
+            run_again_if_passing(error, path)
             message = f"the registered variant {path} cannot be read ({error}); delete its folder"
             raise UsageError(message) from error
     return found

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from .errors import UsageError
 from .files import atomic_writer, hash_value, write_bytes
+from .passing import run_again_if_passing
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +84,17 @@ def is_whole(path: Path) -> bool:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a file has a seal, and not the content that it was sealed with, or is unreadable."""
+    """Whether a file has a seal, and not the content that it was sealed with, or is unreadable.
+
+    Raises:
+        RunAgain: the machine failed while it was read.
+    """
     try:
         return sealed_sha256(path) != _sha256(path)
     except FileNotFoundError:
         return False
     except OSError as error:
+        run_again_if_passing(error, path)
         logger.warning("%s cannot be read: %s", path, error)
         return True
 

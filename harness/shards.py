@@ -18,6 +18,7 @@ import numpy as np
 from . import ranks
 from .errors import CellFailed, UsageError
 from .files import write_bytes, write_json
+from .passing import run_again_if_passing
 from .progress import track
 from .sealed import checked, unchecked
 
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 SHARD_IMAGES = 64
 _DIGEST_BYTES = 32
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_NO_MEMORY_OF_ONEDNN = "could not create a primitive"
+"""The whole message; of what it does not support it says more."""
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -107,9 +111,8 @@ def out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
+    told = text == _NO_MEMORY_OF_ONEDNN or any(words in text for words in _NO_MEMORY)
+    return isinstance(error, RuntimeError) and told
 
 
 def _free_memory() -> None:
@@ -171,7 +174,11 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def read_arrays(path: Path) -> Arrays | None:
-    """Read what `write_arrays` wrote; None where it is absent or damaged (then it is redone)."""
+    """Read what `write_arrays` wrote; None where it is absent or damaged (then it is redone).
+
+    Raises:
+        RunAgain: the machine failed while it was read.
+    """
     if not path.exists():
         return None
     try:
@@ -184,5 +191,6 @@ def read_arrays(path: Path) -> Arrays | None:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        run_again_if_passing(error, path)
         logger.warning("%s is damaged (%s); it is computed again", path, error)
         return None

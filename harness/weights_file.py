@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .errors import UsageError
+from .passing import run_again_if_passing
 from .sealed import check_seal
 from .weights_shards import index_of, is_index, shard_of_tensors
 
@@ -80,6 +81,7 @@ def _check_head(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as error:
+        run_again_if_passing(error, f"weights {path}")
         message = f"weights {path}: cannot be read ({error.strerror or error})"
         raise UsageError(message) from error
     check_seal(path, "weights")
@@ -112,6 +114,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     try:
         return load_file(path, device="cpu")
     except Exception as error:  # a header can claim anything: types, shapes, offsets
+        run_again_if_passing(error, f"weights {path}")
         message = f"weights {path}: not a complete safetensors file ({error}). Copy it again."
         raise UsageError(message) from error
 
@@ -137,6 +140,7 @@ def _read_torch(path: Path) -> Any:
             )
         raise UsageError(message) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        run_again_if_passing(error, f"weights {path}")
         reason = str(error).partition("\n")[0]
         message = f"weights {path}: truncated or not a torch checkpoint ({reason}). Copy it again."
         raise UsageError(message) from error

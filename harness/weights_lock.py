@@ -16,6 +16,7 @@ from .errors import UsageError
 from .file_hashes import file_sha256
 from .files import write_json
 from .locations import weights_root
+from .passing import run_again_if_passing
 from .weights_shards import weights_sha256
 
 _LOG = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ def _read() -> dict[str, Locked]:
     try:
         return {key: Locked(**entry) for key, entry in load_json(path).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
+        run_again_if_passing(error, path)
         message = f"{path} is damaged ({error}). Delete it; weights are then recorded anew."
         raise UsageError(message) from error
 

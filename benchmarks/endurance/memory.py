@@ -8,6 +8,8 @@ from fault import Fault, Outcome, Place
 from job import RECON, Job, Scene, run, start
 from judge import differences, facts_of, unreadable
 
+from medbench.harness.errors import ExitCode
+
 _TOKENIZER = '''
 import os
 
@@ -39,6 +41,9 @@ class Hungry:
         return self._inner.features(images)
 '''
 _LIMITS_MEBIBYTES = (1, 20, 60, 100, 150, 250)
+_TRIED_AGAIN = (ExitCode.CELLS_FAILED, ExitCode.RUN_AGAIN)
+"""By a sweep; what is called a mistake in the request, or damage, is not."""
+_OF_MEMORY = ("out of memory", "too little memory", "cannot allocate memory", "fits into memory")
 
 
 def _batches(place: Place) -> Outcome:
@@ -87,9 +92,9 @@ def _address_space(place: Place) -> Outcome:
         end = start(RECON, scene, more_bytes=mebibytes << 20).ended()
         if end.code == 0:
             break
-        outcome.add(unreadable(place.root))
-        if not end.errors.strip():
-            outcome.losses.append(f"{mebibytes} MiB: ended without a word ({end.code})")
+        clear = end.code in _TRIED_AGAIN and end.said(*_OF_MEMORY)
+        problems = [] if clear else [f"{mebibytes} MiB: no word of memory: {end}"]
+        outcome.add(problems + unreadable(place.root))
     last = run(RECON, scene)
     outcome.losses += [] if last.code == 0 else [last.errors[-300:]]
     outcome.losses += differences("recon", scene.out, scene.cache, wanted)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import MissingPrerequisite, UsageError
 from ..files import sha256_bytes
+from ..passing import run_again_if_passing
 from . import meditok, sa_med2d
 from .image_filters import Rejection
 from .names import safe
@@ -22,6 +23,9 @@ def candidates(unit: Unit, settings: Settings) -> Iterator[Candidate]:
     """Everything that the unit holds, kept or rejected with the first reason.
 
     A file that cannot be read gives one candidate with the reason `unreadable`.
+
+    Raises:
+        RunAgain: the machine failed while a file was read.
     """
     text = reject_text(unit, settings)
     if unit.problem is not None:
@@ -35,7 +39,8 @@ def candidates(unit: Unit, settings: Settings) -> Iterator[Candidate]:
             found = meditok.pictures(unit, rules.meditok)
         for picture in found:
             yield _candidate(unit, picture, text, settings)
-    except (UsageError, MissingPrerequisite, OSError, ValueError) as error:
+    except (UsageError, MissingPrerequisite, OSError, ValueError, MemoryError) as error:
+        run_again_if_passing(error, unit.name)
         yield Candidate(_row(unit, None, Rejection("unreadable", _without_paths(unit, error))))
 
 

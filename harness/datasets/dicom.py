@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..file_hashes import file_sha256
+from ..passing import run_again_if_passing
 from .card import Card
 from .dataset import Item, pick_per_group
 from .dicom_frame import CT_WINDOW, MR_PERCENTILES, Windowing, decode_frame, read_header
@@ -160,7 +161,8 @@ def _has_preamble(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
-    except OSError:
+    except OSError as error:
+        run_again_if_passing(error, path)
         return False
 
 
@@ -176,6 +178,7 @@ def _describe(path: Path, name: str) -> _File:
     except UsageError as error:
         return _File(path, name, "", 1, None, str(error))
     except Exception as error:  # pydicom converts a field when it is asked for
+        run_again_if_passing(error, path)
         problem = f"{path}: a field is malformed ({error}). Mend the file."
         return _File(path, name, "", 1, None, problem)
     return _File(path, name, MODALITY_OF[modality], frames, patient)

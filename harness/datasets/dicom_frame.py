@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MedbenchError, MissingPrerequisite, UsageError
+from ..passing import run_again_if_passing
 from .images import MINIMUM_SIDE, Decoded, Window, grey_to_rgb
 
 CT_WINDOW = Window(-1000, 1000)
@@ -58,6 +59,7 @@ def read_file(path: Path, *, stop_before_pixels: bool = False) -> Any:
         _check_deflated(path)
         return dcmread(path, stop_before_pixels=stop_before_pixels)
     except Exception as error:  # pydicom raises many kinds on damaged files
+        run_again_if_passing(error, path)
         message = f"{path}: not a readable DICOM file ({error})"
         raise UsageError(message) from error
 

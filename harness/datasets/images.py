@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..documents import read_file
 from ..errors import UsageError
+from ..passing import run_again_if_passing
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".gif"})
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "AVIF", "GIF")
@@ -96,10 +97,12 @@ def decode_file(path: Path, *, window: Window | None = None) -> Decoded:
 
     Raises:
         UsageError: as `decode_bytes`, and where the file cannot be read; starts with the path.
+        RunAgain: as `decode_bytes`.
     """
     try:
         data = read_file(path, LARGEST_FILE_BYTES)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
+        run_again_if_passing(error, path)
         message = f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})"
         raise UsageError(message) from error
     return decode_bytes(data, name=str(path), window=window)
@@ -119,6 +122,7 @@ def decode_bytes(data: bytes, *, name: str, window: Window | None = None) -> Dec
     Raises:
         UsageError: no image, truncated, animated, too small, too large or too deep; starts with
             the name.
+        RunAgain: the machine failed, such as for lack of memory; starts with the name.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         message = "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: damaged images would be scored"
@@ -137,6 +141,7 @@ def decode_bytes(data: bytes, *, name: str, window: Window | None = None) -> Dec
         message = f"{name}: too many pixels ({error}). Cut the image into tiles or make it smaller."
         raise UsageError(message) from error
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
+        run_again_if_passing(error, name)
         message = f"{name}: cannot be decoded ({error}). Truncated or damaged: replace the file."
         raise UsageError(message) from error
 

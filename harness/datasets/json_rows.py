@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from ..documents import require_file
 from ..errors import UsageError
+from ..passing import run_again_if_passing
 
 _CHUNK = 1 << 20
 _LARGEST = 16 << 20
@@ -28,6 +29,7 @@ def iter_json_rows(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8-sig") as file:
             yield from _Reader(path, file).rows()
     except (OSError, ValueError) as error:
+        run_again_if_passing(error, path)
         message = f"{path}: cannot be read ({error}). Damaged: fetch it again."
         raise UsageError(message) from error
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import MissingPrerequisite, UsageError
 from ..file_hashes import file_sha256
+from ..passing import run_again_if_passing
 
 AXES = ("sagittal", "coronal", "axial")
 """By the array axis (x to the right, y to the front, z to the head) that a slice cuts."""
@@ -95,6 +96,7 @@ def _open(path: Path) -> Any:
     except UsageError:
         raise
     except Exception as error:  # nibabel raises many kinds on damaged files
+        run_again_if_passing(error, path)
         message = f"{path}: not a readable NIfTI file ({error})"
         raise UsageError(message) from error
 

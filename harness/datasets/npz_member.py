@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import UsageError
 from ..file_hashes import file_sha256
 from ..locations import cache_root
+from ..passing import run_again_if_passing
 from ..sealed import is_whole, sealed_writer
 
 _lock = threading.Lock()
@@ -49,6 +50,7 @@ def array_facts(path: Path) -> dict[str, ArrayFacts]:
 
     Raises:
         UsageError: truncated or damaged; the message names the file and the array.
+        RunAgain: the machine failed, such as for lack of memory.
     """
     facts = {}
     with _archive(path) as archive:
@@ -91,7 +93,8 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except _DAMAGE as error:
+    except (*_DAMAGE, MemoryError) as error:
+        run_again_if_passing(error, path)
         message = f"{path}: cannot be read ({error}). Truncated or damaged: replace the file."
         raise UsageError(message) from error
 
@@ -102,6 +105,7 @@ def open_member(path: Path, name: str) -> np.ndarray:
     Raises:
         UsageError: truncated or damaged, no such array, or an array of Python objects; the
             message names the file and the array.
+        RunAgain: the machine failed, such as for lack of memory.
     """
     target = cache_root() / "npz" / file_sha256(path) / f"{name}.npy"
     with _lock:
@@ -117,6 +121,7 @@ def _map(path: Path, name: str, target: Path) -> np.ndarray:
     try:
         return np.load(target, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
+        run_again_if_passing(error, f"{path}: {name}")
         target.unlink(missing_ok=True)
         message = f"{path}: {name} is not a plain array ({error}). Damaged: replace the file."
         raise UsageError(message) from error

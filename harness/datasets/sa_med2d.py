@@ -18,6 +18,7 @@ import numpy as np
 
 from ..documents import parse_json
 from ..errors import UsageError
+from ..passing import run_again_if_passing
 from .asked_images import find_set
 from .card import Card, packaged_card
 from .dataset import Item, pick_per_group
@@ -115,6 +116,7 @@ def _read_list(path: Path) -> dict[str, Any]:
     try:
         value = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
+        run_again_if_passing(error, path)
         message = f"{path}: not readable JSON ({error}). Truncated or damaged: fetch it again."
         raise UsageError(message) from error
     if not isinstance(value, dict):

@@ -27,6 +27,7 @@ from ..exclusive import exclusive
 from ..file_hashes import file_sha256
 from ..files import canonical_json, hash_value, sha256_bytes, write_json
 from ..locations import cache_root
+from ..passing import run_again_if_passing
 from ..sealed import checked, unchecked
 from .dataset import Dataset, Item
 from .growing_array import GrowingArray
@@ -102,6 +103,7 @@ def ingest(dataset: Dataset, *, limit: int | None = None, side: int = 256) -> Im
 
     Raises:
         UsageError: no item at all, none that can be read, or a cache that cannot be written.
+        RunAgain: the machine failed while an image was read, which says nothing about the image.
     """
     items = dataset.items(limit)
     if not items:
@@ -115,6 +117,7 @@ def ingest_items(items: Sequence[Item], name: str, *, side: int) -> ImageStore:
 
     Raises:
         UsageError: none can be read, or the cache cannot be written.
+        RunAgain: as `ingest`.
     """
     path = cache_root() / "images" / _cache_key(items, side)
     if not _is_usable(path):
@@ -137,6 +140,7 @@ def _is_usable(path: Path) -> bool:
                 message = f"{name} is not what was written"
                 raise ValueError(message)
     except (UsageError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        run_again_if_passing(error, path)
         logger.warning("the image cache %s is damaged (%s); it is made again", path, error)
         return False
     return True
@@ -177,6 +181,7 @@ def open_store(path: Path) -> ImageStore:
             raise ValueError(message)
         fingerprint = _fingerprint(rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        run_again_if_passing(error, path)
         message = f"the image cache {path} is damaged ({error}). Delete it; it is rebuilt."
         raise UsageError(message) from error
     return ImageStore(path, images, masks, rows, failures, fingerprint)
@@ -274,7 +279,10 @@ def _load(item: Item, side: int) -> _Loaded | str:
         decoded = item.load()
         pixels = np.ascontiguousarray(decoded.square(side))
         mask = resize_mask(item.load_mask(), side) if item.load_mask else None
-    except MedbenchError as error:
+    except (MedbenchError, OSError, MemoryError) as error:
+        run_again_if_passing(error, item.id)
+        if not isinstance(error, MedbenchError):
+            raise
         return str(error)
     width, height = decoded.size
     row = StoredImage(

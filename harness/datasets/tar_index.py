@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import UsageError
 from ..files import canonical_json, hash_value
 from ..locations import cache_root
+from ..passing import run_again_if_passing
 from ..sealed import is_whole, write_sealed
 
 _VERSION = 1
@@ -44,6 +45,7 @@ def tar_index(path: Path) -> TarIndex:
 
     Raises:
         UsageError: unreadable, compressed, or not a tar file.
+        RunAgain: the machine failed while it was read.
     """
     try:
         stat = path.stat()
@@ -113,6 +115,7 @@ def _scan(path: Path, file_size: int) -> TarIndex:
                 if end > file_size:
                     break
     except (tarfile.TarError, OSError, EOFError) as error:
+        run_again_if_passing(error, path)
         if not members and not refused:
             message = (
                 f"{path}: not an uncompressed tar file ({error}). Random access needs plain .tar: "

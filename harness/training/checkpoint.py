@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from ..documents import load_json
 from ..errors import UsageError
 from ..files import atomic_writer, write_json
+from ..passing import run_again_if_passing
 from ..sealed import checked, is_damaged, seal, unchecked, write_sealed
 
 _LATEST = "latest.json"
@@ -148,6 +149,7 @@ def load_latest(folder: Path) -> Checkpoint | None:
         part = place / "config.json"
         config = load_json(part)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.PickleError) as e:
+        run_again_if_passing(e, part)
         message = (
             f"the checkpoint in {folder} cannot be read ({part}: {e}). Delete it to begin again"
         )

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..files import canonical_json, hash_value
+from ..passing import run_again_if_passing
 from ..progress import track
 from ..sealed import is_whole, sealed_writer, write_sealed
 
@@ -118,6 +119,7 @@ class Pool:
         try:
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
+            run_again_if_passing(error, path)
             raise _damaged(path, error) from error
         if images.shape != shape or images.dtype != np.uint8:
             raise _damaged(path, f"{images.dtype} {images.shape}, not uint8 {shape}")
@@ -134,6 +136,7 @@ class Pool:
         try:
             rows = [Told(*row) for row in json.loads(path.read_text(encoding="utf-8"))]
         except (OSError, ValueError, TypeError) as error:
+            run_again_if_passing(error, path)
             raise _damaged(path, error) from error
         if len(rows) != self.spec.count:
             raise _damaged(path, f"{len(rows)} rows, not {self.spec.count}")

@@ -24,6 +24,7 @@ from ...errors import MedbenchError
 from ...exclusive import exclusive
 from ...locations import cache_root
 from ...on_demand import OnDemand
+from ...passing import run_again_if_passing
 from ...progress import track
 from ...sealed import is_whole, sealed_writer
 
@@ -110,7 +111,8 @@ def _write(prepared: PreparedItems, store: ImageStore, folder: Path) -> None:
 def _read(item: Item, side: int) -> NDArray[np.float32] | None:
     try:
         values = item.load().intensities
-    except MedbenchError:  # lost since its pixels were read
+    except MedbenchError as error:  # lost since its pixels were read
+        run_again_if_passing(error, item.id)
         return None
     if values is None or values.shape == (side, side):
         return None if values is None else np.ascontiguousarray(values, np.float32)

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import errno
 import io
 import zipfile
 
 import numpy as np
 import pytest
 
+from medbench.harness.datasets import npz_member
 from medbench.harness.datasets.npz import build
-from medbench.harness.datasets.npz_member import array_facts
+from medbench.harness.datasets.npz_member import array_facts, open_member
 from medbench.harness.datasets.store import ingest
-from medbench.harness.errors import MissingPrerequisite, UsageError
+from medbench.harness.errors import MissingPrerequisite, RunAgain, UsageError
 
 
 @pytest.fixture
@@ -120,6 +122,33 @@ def test_a_truncated_file_is_refused_by_path(tmp_path, arrays, share):
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(UsageError, match=r"set\.npz: cannot be read .* Truncated or damaged"):
         build("npz@mri:set.npz", argument="set.npz", variant="mri", data_root=tmp_path)
+
+
+def test_lack_of_memory_is_no_damage_and_removes_nothing(tmp_path, arrays, monkeypatch):
+    path = make(tmp_path, arrays).path
+    open_member(path, "test_images")
+    monkeypatch.setattr(npz_member, "_opened", {})
+
+    def fail(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", fail)
+        with pytest.raises(RunAgain, match=r"set\.npz: test_images: .*Cannot allocate memory"):
+            open_member(path, "test_images")
+    monkeypatch.setattr(npz_member, "_unpack", lambda *_: pytest.fail("unpacked again"))
+    np.testing.assert_array_equal(open_member(path, "test_images"), arrays["test_images"])
+
+
+def test_lack_of_memory_while_a_header_is_read_is_no_damage(tmp_path, arrays, monkeypatch):
+    path = make(tmp_path, arrays).path
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", fail)
+    with pytest.raises(RunAgain, match=r"set\.npz: cannot be read now \(out of memory\)"):
+        array_facts(path)
 
 
 def test_a_file_that_is_no_archive_or_holds_no_arrays_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medbench.harness.datasets import images as image_files
 from medbench.harness.datasets import store as module
 from medbench.harness.datasets.folder import build
 from medbench.harness.datasets.store import ingest
@@ -57,6 +59,59 @@ def test_unreadable_images_are_listed_and_the_others_kept(image_folder):
     again = ingest(make(image_folder))
     assert again.fingerprint == store.fingerprint
     np.testing.assert_array_equal(again.read(0, 5), store.read(0, 5))
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """The cache of the session may hold the same images."""
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+
+
+ERRORS = [OSError(number, os.strerror(number)) for number in (errno.EIO, errno.ESTALE)]
+
+
+@pytest.mark.parametrize("reader", ["read_file", "_to_rgb"])
+@pytest.mark.parametrize("error", [*ERRORS, MemoryError()], ids=str)
+def test_a_passing_error_ends_the_ingest_and_drops_no_image(
+    image_folder, empty_cache, monkeypatch, reader, error
+):
+    read = getattr(image_files, reader)
+
+    def fail(name, *args):
+        if str(name).endswith("ct/3.png"):
+            raise error
+        return read(name, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, reader, fail)
+        with pytest.raises(RunAgain, match=r"images/ct/3\.png: cannot be read now"):
+            ingest(make(image_folder))
+    store = ingest(make(image_folder))
+    assert (len(store), store.failures) == (6, ())
+
+
+@pytest.mark.parametrize("error", [*ERRORS, MemoryError()], ids=str)
+def test_so_does_one_that_no_reader_catches(image_folder, empty_cache, monkeypatch, error):
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files.Decoded, "square", lambda *_: (_ for _ in ()).throw(error))
+        with pytest.raises(RunAgain, match=r"ct/0\.png: cannot be read now"):
+            ingest(make(image_folder))
+    assert len(ingest(make(image_folder))) == 6
+
+
+@pytest.mark.parametrize("step", ["_read_manifest", "file_sha256", "StoredRows"])
+def test_a_finished_cache_outlives_a_passing_error(image_folder, monkeypatch, step):
+    path = ingest(make(image_folder)).path
+    stamp = path.stat()
+
+    def fail(*_):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, fail)
+        with pytest.raises(RunAgain, match="Cannot allocate memory"):
+            ingest(make(image_folder))
+    assert ingest(make(image_folder)).path.stat() == stamp
 
 
 def test_only_unreadable_images_are_an_error_and_leave_no_cache(image_folder):
