@@ -88,16 +88,19 @@ def _address_space(place: Place) -> Outcome:
     outcome = Outcome()
     scene = Scene(place.data, place.root / "out", place.root / "cache", {})
     wanted = place.reference(RECON).facts
+    faults, problems = 0, []
     for mebibytes in _LIMITS_MEBIBYTES:
         end = start(RECON, scene, more_bytes=mebibytes << 20).ended()
         if end.code == 0:
             break
-        clear = end.code in _TRIED_AGAIN and end.said(*_OF_MEMORY)
-        problems = [] if clear else [f"{mebibytes} MiB: no word of memory: {end}"]
-        outcome.add(problems + unreadable(place.root))
+        faults += 1
+        if end.code not in _TRIED_AGAIN or not end.said(*_OF_MEMORY):
+            problems.append(f"{mebibytes} MiB: no word of memory: {end}")
+        problems += unreadable(place.root)
     last = run(RECON, scene)
-    outcome.losses += [] if last.code == 0 else [last.errors[-300:]]
-    outcome.losses += differences("recon", scene.out, scene.cache, wanted)
+    problems += [] if last.code == 0 else [last.errors[-300:]]
+    problems += differences("recon", scene.out, scene.cache, wanted)
+    outcome.add(problems, injected=faults)
     return outcome
 
 
