@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,7 @@ from medbench.tasks.synthesis.classes import (
 )
 from medbench.tasks.synthesis.generator.config import read_config
 from medbench.tasks.synthesis.generator.load import new_generator
+from medbench.tasks.synthesis.generator.sampling import Sampling
 from medbench.tasks.synthesis.presets import find_preset, preset_identity, presets
 from medbench.tasks.synthesis.recipe import GeneratorRecipe
 from medbench.tasks.synthesis.reference import (
@@ -30,6 +32,8 @@ from medbench.tasks.synthesis.reference import (
 )
 from medbench.tasks.synthesis.task import TASK
 from medbench.tasks.synthesis.tokenizer_key import tokenizer_key
+
+DOCS = Path(__file__).parents[3] / "docs" / "synthesis.md"
 
 
 def test_paper_is_what_the_paper_says():
@@ -51,6 +55,22 @@ def test_a_file_extends_a_preset_and_is_known_by_its_terms(tmp_path):
     assert preset_identity(str(first)) == preset_identity(str(second))
     second.write_text("samples: 8\nextends: tiny\n")
     assert preset_identity(str(first)) != preset_identity(str(second))
+
+
+def test_the_page_says_what_the_presets_say(tmp_path):
+    page = DOCS.read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
+    told = {row[0].strip(" `"): [int(n) for n in row[3:]] for row in rows if len(row) == 6}
+    assert told == {
+        name: [preset.samples, preset.diversity_images, preset.seeds]
+        for name, preset in presets().items()
+    }
+    example = tmp_path / "cool.yaml"
+    example.write_text(page.partition("```yaml")[2].partition("```")[0], encoding="utf-8")
+    cool = find_preset(str(example))
+    assert cool.sampling == Sampling(temperature=0.9, top_p=0.95, cfg_scale=2.0)
+    assert cool.training_terms() == presets()["tiny"].training_terms()
+    assert {preset.sampling for preset in presets().values()} == {Sampling()}
 
 
 @pytest.mark.parametrize(
