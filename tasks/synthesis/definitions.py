@@ -24,9 +24,9 @@ NAMES = {
 }
 """A space's distances by what they are called between reconstructions and between samples."""
 
-NEIGHBOURS = 5
 COPIES = 16
 """Training images of each class at most, whose reconstructions say how near a copy lies."""
+NEIGHBOURS = 5
 SPREAD = "mean of the sampling seeds of one generator; Student's interval of that mean"
 
 
