@@ -58,6 +58,29 @@ def has_part(dataset: Dataset, name: str) -> bool:
     return True
 
 
+def check_scored(dataset: Dataset, learnt: Iterable[str], *, task: str) -> None:
+    """Refuse a dataset that holds the images of a part which a task learns on.
+
+    Args:
+        dataset: the one that is scored.
+        learnt: names of its parts that the task learns on.
+        task: for the message.
+
+    Raises:
+        UsageError: the dataset is the whole set, or one of those parts; says what to name.
+    """
+    names = list(learnt)
+    same = {"all", *(part_of(dataset, name).split for name in names)}
+    # A union has the splits of its sets, one after the other.
+    if same & set(dataset.split.split(", ")):
+        message = (
+            f"{dataset.id}: its {dataset.split} images would be scored, and {task} learns on "
+            f"{' and '.join(names)}. Name the part to score, such as NAME@test or "
+            "manifest@test:FILE."
+        )
+        raise UsageError(message)
+
+
 def written_part(name: str, known: Iterable[str], *, where: str) -> str:
     """What a table or folder calls the part: the name itself, or a word for it.
 

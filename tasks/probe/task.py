@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...harness.datasets.parts import has_part, part_of
+from ...harness.datasets.parts import check_scored, has_part
 from ...harness.errors import NotApplicable, UsageError
 from ...harness.task import Cell, Outcome, Plan
 from .definitions import definitions, part_limits
@@ -56,13 +56,7 @@ class ProbeTask:
         if "train" not in found:
             message = f"{dataset.id} has validation images and none to train on"
             raise UsageError(message)
-        if dataset.split in ("all", *_same_parts(dataset, found)):
-            message = (
-                f"{dataset.id}: its {dataset.split} images would be scored, and the probe learns "
-                f"on {' and '.join(found)}. Name the part to score, such as NAME@test or "
-                "manifest@test:FILE."
-            )
-            raise UsageError(message)
+        check_scored(dataset, found, task="the probe")
         return found
 
     def run(self, cell: Cell) -> Outcome:
@@ -85,11 +79,6 @@ class ProbeTask:
             encode_seconds=measured.encode_seconds,
             metric_seconds=time.perf_counter() - begun,
         )
-
-
-def _same_parts(dataset: Dataset, names: Mapping[str, int | None]) -> list[str]:
-    """What the dataset itself calls the parts that are learnt on."""
-    return [part_of(dataset, name).split for name in names]
 
 
 TASK = ProbeTask()

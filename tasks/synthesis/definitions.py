@@ -24,6 +24,8 @@ NAMES = {
 }
 """A space's distances by what they are called between reconstructions and between samples."""
 
+COPIES = 16
+"""Training images of each class at most, whose reconstructions say how near a copy lies."""
 NEIGHBOURS = 5
 SPREAD = "mean of the sampling seeds of one generator; Student's interval of that mean"
 
@@ -38,6 +40,13 @@ def learnt_images(options: Mapping[str, str]) -> int | None:
     if (given := given_generator(options)) is not None:
         return read_facts(given, options).train_images
     return chosen_preset(options).train_images
+
+
+def samples_per_class(options: Mapping[str, str], limit: int | None) -> int:
+    """The preset's, and no more than the user's limit: real images are then as many."""
+    samples = chosen_preset(options).samples
+    # A limit of one is refused for its training images, in words of its own.
+    return samples if limit is None else min(samples, max(limit, 2))
 
 
 def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
@@ -60,7 +69,7 @@ def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
     for name in ("precision", "recall", "density", "coverage"):
         define(name, neighbours)
     formula = "distance to the nearest training image / mean of the same of held-out real images"
-    define("nearest_training", features | {"formula": formula})
+    define("nearest_training", features | {"formula": formula, "copies per class": COPIES})
     pairs = {
         "formula": "1 - mean MS-SSIM over all distinct pairs",
         "images": preset.diversity_images,
@@ -83,7 +92,7 @@ def _shared(plan: Plan, preset: Preset) -> dict[str, Any]:
         "output": "clamped to [0, 1] once, times 255, rounded half to even",
         "generator": dict(training),
         "sampling": {**asdict(preset.sampling), "draws": DRAWING},
-        "samples per class": preset.samples,
+        "samples per class": samples_per_class(plan.options, plan.limit),
         "sampling seeds of one generator": preset.seeds,
         "spread": SPREAD,
     }

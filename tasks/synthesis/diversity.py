@@ -56,8 +56,9 @@ def add_diversity(
         except MetricError as error:
             of_samples[each.name] = of_real[each.name] = str(error)
             continue
-        of_samples[each.name] = Value(tuple(values), used)
-        of_real[each.name] = Value((real,), used, each.flags)
+        pairs = f"all pairs of {used} images a class"
+        of_samples[each.name] = Value(tuple(values), used, (pairs,))
+        of_real[each.name] = Value((real,), used, (*each.flags, pairs))
     if len(reference) > 1:
         # Pairs across classes say how the classes differ, so the pooled value is their mean.
         of_samples[POOLED] = scores.mean_over_classes(of_samples)

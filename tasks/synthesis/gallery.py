@@ -1,8 +1,13 @@
-"""Pictures beside a record: samples of each class, and those nearest to training images."""
+"""Pictures beside a record: samples of each class, and those nearest to training images.
+
+Where the licence keeps pixels local, they lie in a folder of their own that no record names: sites
+and submissions take what records name, and Git takes nothing of that folder.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +24,13 @@ from .sample import Order, SampleSet
 from .tokens import decode_codes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ...harness.datasets.store import ImageStore
     from ...harness.task import Cell
     from .measure import NearestTraining
+
+logger = logging.getLogger(__name__)
 
 _COLUMNS = 8
 _SAMPLE_ROWS = 2
@@ -42,14 +51,22 @@ class Shown:
 
 
 def save(cell: Cell, shown: Shown) -> list[GalleryImage]:
-    """Write the sheets into `cell.gallery`; nothing where pixels stay local."""
-    if cell.card.pixels != "publish" or ranks.own() != 0:
+    """Write the sheets; returns those that may be published, which lie in `cell.gallery`."""
+    if ranks.own() != 0:
         return []
-    shutil.rmtree(cell.gallery, ignore_errors=True)
-    return [*_sheets(cell, shown), *_nearest(cell, shown)]
+    local = cell.gallery.with_name(f"{cell.gallery.stem}.local.gallery")
+    for old in (cell.gallery, local):
+        shutil.rmtree(old, ignore_errors=True)
+    if cell.card.pixels == "publish":
+        return [*_sheets(cell, shown, cell.gallery), *_nearest(cell, shown, cell.gallery)]
+    write_bytes(local / ".gitignore", b"*\n")
+    _sheets(cell, shown, local)
+    _nearest(cell, shown, local)
+    logger.info("sheets of the samples, which the licence keeps on this machine: %s", local)
+    return []
 
 
-def _sheets(cell: Cell, shown: Shown) -> list[GalleryImage]:
+def _sheets(cell: Cell, shown: Shown, folder: Path) -> list[GalleryImage]:
     saved = []
     for number, each in enumerate(shown.reference):
         places = shown.order.places(number)[: _COLUMNS * _SAMPLE_ROWS]
@@ -59,11 +76,13 @@ def _sheets(cell: Cell, shown: Shown) -> list[GalleryImage]:
             rows.insert(0, read_images(shown.stores, each.images[:_COLUMNS]))
         picture = np.concatenate([_row(images) for images in rows])
         why = "samples; the first row is real"
-        saved.append(_write(cell, picture, f"class-{number:02d}", f"class {each.name}", each, why))
+        saved.append(
+            _write(folder, picture, f"class-{number:02d}", f"class {each.name}", each, why)
+        )
     return saved
 
 
-def _nearest(cell: Cell, shown: Shown) -> list[GalleryImage]:
+def _nearest(cell: Cell, shown: Shown, folder: Path) -> list[GalleryImage]:
     """The samples that come nearest to a training image, each beside it."""
     found: list[tuple[float, int, int]] = []
     for number, each in enumerate(shown.reference):
@@ -79,7 +98,7 @@ def _nearest(cell: Cell, shown: Shown) -> list[GalleryImage]:
         pair = np.concatenate([sample, shown.training.read(row, row + 1)[0]], axis=1)
         title = f"{each.name} sample {k} and {shown.training.rows[row].id}"
         why = f"nearest training image, ratio {ratio:.3f}"
-        saved.append(_write(cell, pair, f"nearest-{rank:02d}", title, each, why))
+        saved.append(_write(folder, pair, f"nearest-{rank:02d}", title, each, why))
     return saved
 
 
@@ -93,12 +112,10 @@ def _row(images: np.ndarray) -> np.ndarray:
 
 
 def _write(
-    cell: Cell, picture: np.ndarray, stem: str, identifier: str, each: ReferenceClass, why: str
+    folder: Path, picture: np.ndarray, stem: str, identifier: str, each: ReferenceClass, why: str
 ) -> GalleryImage:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
-    path = cell.gallery / f"{stem}.png"
+    path = folder / f"{stem}.png"
     write_bytes(path, buffer.getvalue())
-    return GalleryImage(
-        id=identifier, group=each.name, file=f"{cell.gallery.name}/{path.name}", why=why
-    )
+    return GalleryImage(id=identifier, group=each.name, file=f"{folder.name}/{path.name}", why=why)

@@ -40,6 +40,7 @@ class ClassSets:
         learnt: int64 (m,), rows of the training images' features.
         samples: per sampling seed, float32 (n, d).
         flags: of the reference.
+        copies: float32 (k, d), reconstructions of some of the learnt images.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ClassSets:
     learnt: np.ndarray
     samples: tuple[Features, ...]
     flags: tuple[str, ...]
+    copies: Features
 
 
 def pooled(sets: Sequence[ClassSets]) -> ClassSets:
@@ -65,6 +67,7 @@ def pooled(sets: Sequence[ClassSets]) -> ClassSets:
             np.concatenate(parts) for parts in zip(*(each.samples for each in sets), strict=True)
         ),
         tuple(dict.fromkeys(flag for each in sets for flag in each.flags)),
+        np.concatenate([each.copies for each in sets]),
     )
 
 
@@ -143,7 +146,7 @@ class NearestTraining:
 def add_nearest(
     scores: Scores, sets: Sequence[ClassSets], training: Features
 ) -> dict[str, NearestTraining]:
-    """The check for memorisation, by group.
+    """The check for memorisation, by group, and what copies of training images would score.
 
     Args:
         scores: what it is added to.
@@ -152,18 +155,11 @@ def add_nearest(
     """
     found: dict[str, NearestTraining] = {}
     values: dict[str, Value | str] = {}
+    of_copies: dict[str, Value | str] = {}
     for each in sets:
-        unseen = each.reference[each.held_out]
-        if len(unseen) < FEWEST_UNSEEN:
-            values[each.name] = (
-                f"only {len(unseen)} images of the reference are no training images, and at least "
-                f"{FEWEST_UNSEEN} are needed to say how far a new image usually lies"
-            )
-            continue
-        _, usual = nearest(unseen, training, each.learnt)
-        scale = float(usual.mean())
-        if not scale > 0:
-            values[each.name] = "every held-out image has an exact copy among the training images"
+        scale = _usual_distance(each, training)
+        if isinstance(scale, str):
+            values[each.name] = of_copies[each.name] = scale
             continue
         pairs = [nearest(samples, training, each.learnt) for samples in each.samples]
         found[each.name] = NearestTraining(
@@ -171,8 +167,26 @@ def add_nearest(
         )
         means = tuple(float(ratios.mean()) for ratios in found[each.name].ratios)
         values[each.name] = Value(means, len(each.samples[0]), each.flags)
+        _, lost = nearest(each.copies, training, each.learnt)
+        copied = (float(lost.mean()) / scale,)
+        of_copies[each.name] = Value(copied, len(each.copies), each.flags)
     scores.add("nearest_training", values)
+    scores.add("nearest_training", of_copies, setting=FLOOR)
     return found
+
+
+def _usual_distance(sets: ClassSets, training: Features) -> float | str:
+    """Mean distance of held-out images to the nearest training image; a text where unknown."""
+    unseen = sets.reference[sets.held_out]
+    if len(unseen) < FEWEST_UNSEEN:
+        return (
+            f"only {len(unseen)} images of the reference are no training images, and at least "
+            f"{FEWEST_UNSEEN} are needed to say how far a new image usually lies"
+        )
+    _, usual = nearest(unseen, training, sets.learnt)
+    if not usual.mean() > 0:
+        return "every held-out image has an exact copy among the training images"
+    return float(usual.mean())
 
 
 def add_names(
@@ -182,6 +196,7 @@ def add_names(
     wanted: np.ndarray,
     *,
     setting: str = "",
+    flags: Sequence[tuple[str, ...]] | None = None,
 ) -> None:
     """Share of images that the namer calls by their own class.
 
@@ -191,15 +206,44 @@ def add_names(
         named: per seed, int64 (n,).
         wanted: int64 (n,), the class that was asked for.
         setting: of the metric.
+        flags: of each class; None: none.
     """
+    flags = flags or [()] * len(classes)
     right = [each == wanted for each in named]
     groups: dict[str, Value | str] = {}
     for number, name in enumerate(classes):
         rows = wanted == number
         shares = tuple(float(each[rows].mean()) for each in right)
-        groups[name] = Value(shares, int(rows.sum()))
-    groups[POOLED] = Value(tuple(float(each.mean()) for each in right), len(wanted))
+        groups[name] = Value(shares, int(rows.sum()), flags[number])
+    of_any = tuple(dict.fromkeys(flag for of_class in flags for flag in of_class))
+    groups[POOLED] = Value(tuple(float(each.mean()) for each in right), len(wanted), of_any)
     scores.add("class_accuracy", groups, setting=setting)
+
+
+def add_real_names(
+    scores: Scores, reference: Sequence[ReferenceClass], named: np.ndarray, *, setting: str
+) -> None:
+    """`add_names` of the reference, or of its reconstructions.
+
+    The namer has learnt the training images by heart: they count only in classes that have too few
+    others, which are flagged.
+
+    Args:
+        scores: what it is added to.
+        reference: by class.
+        named: int64 (n,), of all its images, class after class.
+        setting: of the metric.
+    """
+    enough = [sum(each.held_out) >= FEWEST_UNSEEN for each in reference]
+    counted = [
+        np.array(each.held_out) if known else np.ones(len(each.images), dtype=bool)
+        for each, known in zip(reference, enough, strict=True)
+    ]
+    truth = np.repeat(np.arange(len(reference)), [len(each.images) for each in reference])
+    rows = np.concatenate(counted)
+    flags = [() if known else each.flags for each, known in zip(reference, enough, strict=True)]
+    classes = [each.name for each in reference]
+    add_names(scores, classes, [named[rows]], truth[rows], setting=setting, flags=flags)
 
 
 def reference_facts(reference: Sequence[ReferenceClass], fingerprint: str) -> dict:

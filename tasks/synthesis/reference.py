@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ...harness.task import Cell
 
 RULE = (
-    "the scored part; where a class has too few there, val and then train are added; the images "
-    "with the smallest SHA-256 of part and id"
+    "the scored part without pixels of train; where a class has too few there, val (the same) and "
+    "then train are added; the images with the smallest SHA-256 of part and id"
 )
 CONTAINS_TRAINING = "contains training images"
 TRAIN = "train"
@@ -64,7 +64,11 @@ def stores_of(cell: Cell) -> Mapping[str, ImageStore]:
 def choose_reference(
     stores: Mapping[str, ImageStore], classes: Sequence[str], count: int
 ) -> list[ReferenceClass]:
-    """At most `count` images of each class; fewer only where all parts together have fewer."""
+    """At most `count` images of each class; fewer only where all parts together have fewer.
+
+    What has the pixels of a training image is one, wherever it lies: it is left to `train`.
+    """
+    learnt = _pixels_of_training(stores)
     members = {part: class_of_rows(store, classes) for part, store in stores.items()}
     chosen = []
     for number, name in enumerate(classes):
@@ -74,6 +78,8 @@ def choose_reference(
             if len(pool) >= count:
                 break
             rows = np.flatnonzero(members[part] == number).tolist()
+            if part != TRAIN:
+                rows = [row for row in rows if store.rows[row].sha256 not in learnt]
             if rows:
                 used.append(part)
             pool += [(_order(part, store.rows[row].id), RealImage(part, row)) for row in rows]
@@ -85,6 +91,17 @@ def choose_reference(
     return chosen
 
 
+def scored_training_images(stores: Mapping[str, ImageStore]) -> int:
+    """How many images of the scored part are training images, pixel by pixel."""
+    learnt = _pixels_of_training(stores)
+    return sum(row.sha256 in learnt for row in stores[""].rows)
+
+
+def _pixels_of_training(stores: Mapping[str, ImageStore]) -> set[str]:
+    """SHA-256 of each."""
+    return {row.sha256 for row in stores[TRAIN].rows} if TRAIN in stores else set()
+
+
 def _others(
     stores: Mapping[str, ImageStore],
     members: Mapping[str, np.ndarray],
@@ -94,9 +111,10 @@ def _others(
     """Training images of the class that the reference has not, picked by hash."""
     if TRAIN not in stores:
         return ()
-    taken = {image.row for image in kept if image.part == TRAIN}
-    rows = [row for row in np.flatnonzero(members[TRAIN] == number).tolist() if row not in taken]
     store = stores[TRAIN]
+    taken = {store.rows[image.row].sha256 for image in kept if image.part == TRAIN}
+    rows = np.flatnonzero(members[TRAIN] == number).tolist()
+    rows = [row for row in rows if store.rows[row].sha256 not in taken]
     rows.sort(key=lambda row: _order(TRAIN, store.rows[row].id))
     return tuple(rows[: len(kept)])
 

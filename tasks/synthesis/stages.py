@@ -18,12 +18,21 @@ from ..classifier import trained_classifier
 from ..recon.features import Space, build_extractor, extract, original_features
 from . import gallery, measure
 from .classes import check_enough, class_of_rows, find_classes, pick_per_class
-from .definitions import learnt_images
+from .copies import copied_features
+from .definitions import COPIES, learnt_images
 from .diversity import add_diversity
 from .generator_facts import class_numbers, load_kept, weights_file
 from .obtained import Learnt, obtain
 from .presets import Preset
-from .reference import TRAIN, RealImage, ReferenceClass, choose_reference, read_images, stores_of
+from .reference import (
+    TRAIN,
+    RealImage,
+    ReferenceClass,
+    choose_reference,
+    read_images,
+    scored_training_images,
+    stores_of,
+)
 from .sample import Order, SampleSet, Tools, sample_set
 from .scores import Scores
 from .tokenizer_key import TokenizerKey, tokenizer_key
@@ -80,7 +89,10 @@ class Stages:
         samples = [sample_set(cell, tools, order, number) for number in range(preset.seeds)]
         began = time.perf_counter()
         by_class = [learnt[numbers[learnt] == number] for number in range(len(names))]
-        sets = self._sets(reference, real, samples, order, training, by_class)
+        rows = np.intersect1d(learnt, pick_per_class(train, numbers, COPIES))
+        copied = copied_features(cell, self.key, rows, extractor)
+        copies = [copied[numbers[rows] == number] for number in range(len(names))]
+        sets = self._sets(reference, real, samples, order, training, by_class, copies)
         doubts = found.doubts(cell.plan.options)
         flags = tuple(doubt.flag for doubt in doubts)
         scores = Scores(cell.definitions, names, cell.plan.macro, flags=flags)
@@ -138,6 +150,7 @@ class Stages:
         order: Order,
         training: np.ndarray,
         learnt: list[np.ndarray],
+        copies: list[np.ndarray],
     ) -> list[measure.ClassSets]:
         sets, start = [], 0
         for number, each in enumerate(reference):
@@ -155,6 +168,7 @@ class Stages:
                     learnt[number],
                     tuple(one.features[places] for one in samples),
                     each.flags,
+                    copies[number],
                 )
             )
         return [*sets, measure.pooled(sets)] if len(sets) > 1 else sets
@@ -176,11 +190,8 @@ class Stages:
         if len(names) > 1:
             asked = np.arange(len(order)) % order.classes
             measure.add_names(scores, names, [one.named for one in samples], asked)
-            truth = np.concatenate(
-                [np.full(len(each.images), number) for number, each in enumerate(reference)]
-            )
-            measure.add_names(scores, names, [real.named], truth, setting=REAL)
-            measure.add_names(scores, names, [real.floor_named], truth, setting=FLOOR)
+            measure.add_real_names(scores, reference, real.named, setting=REAL)
+            measure.add_real_names(scores, reference, real.floor_named, setting=FLOOR)
         return measure.add_nearest(scores, sets, training)
 
     def _warnings(self, reference: list[ReferenceClass], names: tuple[str, ...]) -> list[str]:
@@ -194,6 +205,11 @@ class Stages:
             found.append(
                 f"fewer real images than the {self.preset.samples} samples per class, so as many "
                 f"samples are compared: {', '.join(fewer)}"
+            )
+        if learnt := scored_training_images(self.stores):
+            found.append(
+                f"{learnt} of {len(self.cell.store)} scored images are pixel by pixel in the "
+                "training part, and are not among the real images to compare with"
             )
         strange = int((class_of_rows(self.cell.store, names) < 0).sum())
         if strange:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...harness.datasets.parts import has_part, part_of
+from ...harness.datasets.parts import check_scored, has_part, part_of
 from ...harness.file_hashes import file_sha256
 from ...harness.task import Cell, Outcome, Plan
 from ..recon.features import available_space
 from .classes import class_name, find_classes, group_limit
-from .definitions import chosen_preset, definitions, learnt_images
+from .definitions import chosen_preset, definitions, learnt_images, samples_per_class
 from .generator_facts import given_generator, read_facts, weights_file
 from .presets import DEFAULT, preset_identity
 
@@ -25,7 +26,7 @@ class SynthesisTask:
 
     name = "synthesis"
     default_dataset = "medsynth"
-    stage_version = 2
+    stage_version = 3
     seeded = True
     options: tuple[str, ...] = ("preset", "generator")
 
@@ -46,15 +47,19 @@ class SynthesisTask:
         self, dataset: Dataset, options: Mapping[str, str], limit: int | None
     ) -> int | None:
         """As many images of each class as samples are drawn."""
-        return group_limit(dataset, chosen_preset(options).samples, limit)
+        return group_limit(dataset, samples_per_class(options, limit), limit)
 
     def parts(
         self, dataset: Dataset, options: Mapping[str, str], limit: int | None
     ) -> Mapping[str, int | None]:
-        """`train`, and `val` where the scored part has too few images of a class."""
-        samples = chosen_preset(options).samples
-        train = part_of(dataset, "train")
-        wanted = {"train": group_limit(train, learnt_images(options), limit)}
+        """`train`, and `val` where the scored part has too few images of a class.
+
+        Raises:
+            UsageError: the set has no training part, or the scored part does not leave it out.
+        """
+        check_scored(dataset, ["train"], task="synthesis")
+        samples = samples_per_class(options, limit)
+        wanted = {"train": group_limit(part_of(dataset, "train"), learnt_images(options), limit)}
         items = dataset.items(limit)
         names = find_classes(items)
         counts = Counter(class_name(item, names) for item in items)
@@ -75,7 +80,10 @@ class SynthesisTask:
         """
         from .stages import Stages
 
-        return Stages(cell, chosen_preset(cell.plan.options), available_space()).run()
+        plan = cell.plan
+        samples = samples_per_class(plan.options, plan.limit)
+        preset = replace(chosen_preset(plan.options), samples=samples)
+        return Stages(cell, preset, available_space()).run()
 
 
 TASK = SynthesisTask()

@@ -74,21 +74,30 @@ def blocks():
 
 
 @pytest.fixture(scope="session")
-def two_sets(tmp_path_factory):
+def write_sets():
+    """write_sets(folder, {"train": 9}) -> the folder, with `a.npz` and `b.npz` of such splits."""
+
+    def write(root, counts):
+        rng = np.random.default_rng(0)
+        for name, sigma in (("a", (2, 2)), ("b", (0, 6))):
+            arrays = {}
+            for split, count in counts.items():
+                noise = np.stack(
+                    [gaussian_filter(rng.normal(size=(28, 28)), sigma) for _ in range(count)]
+                )
+                levels = (noise - noise.min()) / np.ptp(noise) * 255
+                arrays[f"{split}_images"] = levels.astype(np.uint8)
+                arrays[f"{split}_labels"] = (np.arange(count) % 2)[:, None]
+            np.savez(root / f"{name}.npz", **arrays)
+        return root
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def two_sets(tmp_path_factory, write_sets):
     """Two npz files, of blobs and of stripes, as one set with parts."""
-    root = tmp_path_factory.mktemp("two")
-    rng = np.random.default_rng(0)
-    for name, sigma in (("a", (2, 2)), ("b", (0, 6))):
-        arrays = {}
-        for split, count in {"train": 9, "val": 5, "test": 7}.items():
-            noise = np.stack(
-                [gaussian_filter(rng.normal(size=(28, 28)), sigma) for _ in range(count)]
-            )
-            levels = (noise - noise.min()) / np.ptp(noise) * 255
-            arrays[f"{split}_images"] = levels.astype(np.uint8)
-            arrays[f"{split}_labels"] = (np.arange(count) % 2)[:, None]
-        np.savez(root / f"{name}.npz", **arrays)
-    return root
+    return write_sets(tmp_path_factory.mktemp("two"), {"train": 9, "val": 5, "test": 7})
 
 
 @pytest.fixture(scope="session")
@@ -110,9 +119,10 @@ def synthesise(two_sets, micro, tmp_path):
         generator=None,
         preset=micro,
         modality="mri",
+        root=two_sets,
         **options,
     ):
-        places = {modality: two_sets / "a.npz", "xray": two_sets / "b.npz"}
+        places = {modality: root / "a.npz", "xray": root / "b.npz"}
         sets = [f"npz@{each}:{place}" for each, place in places.items()]
         chosen = f"union:{','.join(sets)}" if dataset == "union" else sets[0]
         taken = {"preset": str(preset)} | ({"generator": str(generator)} if generator else {})

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from medbench.harness.record import Definition
 from medbench.tasks.recon.features import available_space
-from medbench.tasks.synthesis.measure import ClassSets, add_distances, add_nearest, pooled
+from medbench.tasks.synthesis.measure import (
+    ClassSets,
+    add_distances,
+    add_nearest,
+    add_real_names,
+    pooled,
+)
+from medbench.tasks.synthesis.reference import CONTAINS_TRAINING, RealImage, ReferenceClass
 from medbench.tasks.synthesis.scores import Scores, Value
 
 DIMS = 4
@@ -33,7 +42,9 @@ def _sets(rng, name, *, level, learnt, held_out=120, copies=0.0, training=None):
         reference[~is_held_out] = training[learnt[: 120 - held_out]]
         samples[: int(120 * copies)] = training[learnt[: int(120 * copies)]]
     real = rng.normal(level, 1, (120, DIMS))
-    return ClassSets(name, reference, is_held_out, reference, real, learnt, (samples,), ())
+    return ClassSets(
+        name, reference, is_held_out, reference, real, learnt, (samples,), (), samples[:5]
+    )
 
 
 def test_pooled_real_images_are_of_every_class(rng):
@@ -51,9 +62,7 @@ def test_pooled_real_images_are_of_every_class(rng):
 
 def test_too_few_other_real_images_give_a_reason_and_no_number(rng):
     one = _sets(rng, "a", level=0, learnt=np.arange(3))
-    few = ClassSets(
-        "a", one.reference, one.held_out, one.floor, one.real[:50], one.learnt, one.samples, ()
-    )
+    few = replace(one, real=one.real[:50])
     scores = _scores("gfd_random", "kid_random", "gfid", "kid")
     add_distances(scores, available_space(), [few], {})
     absent = [m for m in scores.metrics if m.setting == "real"]
@@ -78,12 +87,45 @@ def test_copies_of_training_images_are_seen_whatever_the_reference_holds(rng, he
     assert found[0.7] < 0.45
 
 
+def test_copies_that_the_tokenizer_blurs_have_their_own_distance_beside_the_samples(rng):
+    training = rng.normal(size=(400, DIMS)).astype(np.float32)
+    learnt = np.arange(100, 400)
+    blurred = training[learnt] + rng.normal(0, 0.05, (300, DIMS))
+    one = _sets(rng, "a", level=0, learnt=learnt)
+    one = replace(one, samples=(blurred[:120],), copies=blurred[120:152])
+    scores = _scores("nearest_training")
+    add_nearest(scores, [one, pooled([one, one])], training)
+    samples, copies = _value(scores, "a"), _value(scores, "a", "floor")
+    assert copies.n == 32
+    assert 0.05 < copies.value == pytest.approx(samples.value, rel=0.25)
+    assert _value(scores, "all", "floor").n == 64
+
+
+def _reference(name, held_out, total):
+    images = tuple(RealImage("" if k < held_out else "train", k) for k in range(total))
+    return ReferenceClass(name, images, flags=(CONTAINS_TRAINING,) if held_out < total else ())
+
+
+def test_namer_is_not_asked_about_images_that_it_learnt_where_there_are_others():
+    reference = [_reference("a", 6, 10), _reference("b", 2, 10)]
+    named = np.zeros(20, dtype=np.int64)
+    named[:3] = 1  # half of the held-out ones of class a are wrong
+    scores = _scores("class_accuracy")
+    add_real_names(scores, reference, named, setting="floor")
+    a, b = _value(scores, "a", "floor"), _value(scores, "b", "floor")
+    assert (a.value, a.n, a.flags) == (0.5, 6, [])
+    assert (b.value, b.n, b.flags) == (0.0, 10, [CONTAINS_TRAINING])
+    assert _value(scores, "all", "floor").flags == [CONTAINS_TRAINING]
+
+
 def test_reference_of_training_images_alone_tells_nothing_of_copies(rng):
     training = rng.normal(size=(400, DIMS)).astype(np.float32)
     one = _sets(rng, "a", level=0, learnt=np.arange(200), held_out=4, training=training)
     scores = _scores("nearest_training")
     assert add_nearest(scores, [one], training) == {}
-    assert "only 4 images of the reference are no training images" in _value(scores, "a").reason
+    for setting in ("", "floor"):
+        reason = _value(scores, "a", setting).reason
+        assert "only 4 images of the reference are no training images" in reason
 
 
 def test_classes_keep_the_values_of_their_seeds_for_comparisons():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medbench.harness.datasets.dataset import pick_per_group
 from medbench.harness.errors import NotApplicable, UsageError
 from medbench.harness.protocol import TokenizerInfo
+from medbench.harness.registry import load_dataset
 from medbench.tasks.synthesis.classes import (
     class_of_rows,
     find_classes,
@@ -19,10 +22,18 @@ from medbench.tasks.synthesis.classes import (
 )
 from medbench.tasks.synthesis.generator.config import read_config
 from medbench.tasks.synthesis.generator.load import new_generator
+from medbench.tasks.synthesis.generator.sampling import Sampling
 from medbench.tasks.synthesis.presets import find_preset, preset_identity, presets
 from medbench.tasks.synthesis.recipe import GeneratorRecipe
-from medbench.tasks.synthesis.reference import CONTAINS_TRAINING, choose_reference
+from medbench.tasks.synthesis.reference import (
+    CONTAINS_TRAINING,
+    choose_reference,
+    scored_training_images,
+)
+from medbench.tasks.synthesis.task import TASK
 from medbench.tasks.synthesis.tokenizer_key import tokenizer_key
+
+DOCS = Path(__file__).parents[3] / "docs" / "synthesis.md"
 
 
 def test_paper_is_what_the_paper_says():
@@ -44,6 +55,22 @@ def test_a_file_extends_a_preset_and_is_known_by_its_terms(tmp_path):
     assert preset_identity(str(first)) == preset_identity(str(second))
     second.write_text("samples: 8\nextends: tiny\n")
     assert preset_identity(str(first)) != preset_identity(str(second))
+
+
+def test_the_page_says_what_the_presets_say(tmp_path):
+    page = DOCS.read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
+    told = {row[0].strip(" `"): [int(n) for n in row[3:]] for row in rows if len(row) == 6}
+    assert told == {
+        name: [preset.samples, preset.diversity_images, preset.seeds]
+        for name, preset in presets().items()
+    }
+    example = tmp_path / "cool.yaml"
+    example.write_text(page.partition("```yaml")[2].partition("```")[0], encoding="utf-8")
+    cool = find_preset(str(example))
+    assert cool.sampling == Sampling(temperature=0.9, top_p=0.95, cfg_scale=2.0)
+    assert cool.training_terms() == presets()["tiny"].training_terms()
+    assert {preset.sampling for preset in presets().values()} == {Sampling()}
 
 
 @pytest.mark.parametrize(
@@ -93,10 +120,11 @@ def test_tokenizer_that_cannot_decode_is_not_applicable():
         tokenizer_key(cell)
 
 
-def _store(groups, labels=None):
+def _store(groups, labels=None, *, pixels="other"):
+    """A store of such rows; the pixels of each are named after `pixels` and its place."""
     labels = labels or [None] * len(groups)
     rows = [
-        SimpleNamespace(id=f"{k}", group=group, label=label)
+        SimpleNamespace(id=f"{k}", group=group, label=label, sha256=f"{pixels}-{k}")
         for k, (group, label) in enumerate(zip(groups, labels, strict=True))
     ]
     return SimpleNamespace(rows=rows)
@@ -145,9 +173,9 @@ def test_no_class_has_more_training_images_than_asked_for():
 
 def test_reference_takes_other_parts_only_where_needed_and_says_so():
     stores = {
-        "": _store(["ct"] * 9 + ["mri"] * 2),
-        "val": _store(["ct"] * 9 + ["mri"] * 3),
-        "train": _store(["mri"] * 9),
+        "": _store(["ct"] * 9 + ["mri"] * 2, pixels="test"),
+        "val": _store(["ct"] * 9 + ["mri"] * 3, pixels="val"),
+        "train": _store(["mri"] * 9, pixels="train"),
     }
     ct, mri = choose_reference(stores, ("ct", "mri"), 4)
     assert len(ct.images) == len(mri.images) == 4
@@ -164,6 +192,52 @@ def test_reference_takes_other_parts_only_where_needed_and_says_so():
     assert len(mri.others) == 4
     assert ct.others == ()
     assert choose_reference(stores, ("ct", "mri"), 4) == [ct, mri]
+
+
+def test_pixels_of_the_training_part_are_not_held_out_wherever_they_lie():
+    scored, train = _store(["ct"] * 8), _store(["ct"] * 12, pixels="train")
+    for place in range(5):
+        scored.rows[place].sha256 = f"train-{place}"
+    stores = {"": scored, "train": train}
+    (enough,) = choose_reference(stores, ("ct",), 3)
+    assert {(image.part, image.row) for image in enough.images} == {("", 5), ("", 6), ("", 7)}
+    assert enough.flags == ()
+    (wider,) = choose_reference(stores, ("ct",), 10)
+    assert wider.flags == (CONTAINS_TRAINING,)
+    assert sum(wider.held_out) == sum(image.part == "" for image in wider.images) <= 3
+    assert scored_training_images(stores) == 5
+
+
+def test_real_images_beside_the_reference_share_no_pixels_with_it():
+    train = _store(["ct"] * 6, pixels="train")
+    for row in train.rows:
+        row.sha256 = "all of them are one image"
+    (reference,) = choose_reference({"": _store([]), "train": train}, ("ct",), 3)
+    assert reference.others == ()
+
+
+def _table(root, splits):
+    lines = ["path,modality,split"]
+    for number, split in enumerate(splits):
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(root / f"{number}.png")
+        lines.append(f"{number}.png,ct,{split}")
+    (root / "set.csv").write_text("\n".join(lines), encoding="utf-8")
+    return root / "set.csv"
+
+
+@pytest.mark.parametrize("part", ["", "@train", "@training"])
+def test_scoring_the_images_that_are_learnt_is_refused(tmp_path, part):
+    table = _table(tmp_path, ["training" if part == "@training" else "train"] * 3 + ["test"])
+    dataset = load_dataset(f"manifest{part}:{table}")
+    with pytest.raises(UsageError, match=r"would be scored, and synthesis learns on train.*@test"):
+        TASK.parts(dataset, {}, None)
+    assert "train" in TASK.parts(load_dataset(f"manifest@test:{table}"), {}, None)
+
+
+def test_a_union_with_one_whole_table_is_refused(tmp_path):
+    union = load_dataset(f"union:medsynth@test,manifest:{_table(tmp_path, ['train', 'test'])}")
+    with pytest.raises(UsageError, match="its test, all images would be scored"):
+        TASK.parts(union, {}, None)
 
 
 def test_every_image_comes_once_per_epoch_and_batches_follow_from_the_step():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from medbench.harness.errors import MissingPrerequisite, UsageError
 from medbench.harness.locations import cache_root
 from medbench.harness.protocol import Encoding
+from medbench.leaderboard.site.build import build_site
+from medbench.leaderboard.submission import check_submission
 
 TOY = "toy_blocks:Blocks"
 
@@ -44,13 +48,35 @@ def test_record_holds_means_over_seeds_with_their_spread(synthesise, own_cache, 
     for setting in ("real", "floor"):
         assert record.metric("class_accuracy", "macro", setting).value is not None
     assert record.metric("diversity", "mri", "real").n == 2
+    assert "all pairs of 2 images a class" in record.metric("diversity", "macro").flags
+    copies = record.metric("nearest_training", "mri", "floor")
+    assert copies.n == 9, "no more than were learnt"
+    assert copies.value < record.metric("nearest_training", "mri").value
     absent = record.metric("gfd_random", "all")
     assert absent.value is None
     assert "at least 100 are needed" in absent.reason
     rows = pd.read_parquet(next((tmp_path / "results").rglob("*.parquet")))
     assert len(rows) == 2 * 2 * 6
     assert rows["sha256"].nunique() == len(rows)
-    assert record.gallery == [], "the licence of a user's own file is unknown"
+
+
+def test_sheets_of_local_pixels_are_written_and_reach_no_site_and_no_submission(
+    synthesise, own_cache, tmp_path
+):
+    assert synthesise(TOY).gallery == [], "the licence of a user's own file is unknown"
+    results = tmp_path / "results"
+    pictures = {path.name for path in results.rglob("*.png")}
+    assert {"class-00.png", "class-01.png", "nearest-00.png"} <= pictures
+    build_site(results, tmp_path / "site")
+    assert [path.name for path in (tmp_path / "site").rglob("*.png")] == ["error-scale.png"]
+    assert not list((tmp_path / "site").rglob("*.local.gallery"))
+    (checked,) = check_submission(results)
+    assert checked.problems == []
+    subprocess.run(["git", "init", "--quiet", results], check=True)
+    subprocess.run(["git", "-C", results, "add", "--all"], check=True)
+    added = subprocess.run(["git", "-C", results, "ls-files"], check=True, capture_output=True)
+    assert b".json" in added.stdout
+    assert b".local.gallery" not in added.stdout
 
 
 def test_codes_and_generator_are_kept_and_give_the_same_again(synthesise, own_cache):
@@ -207,6 +233,35 @@ def test_what_has_no_codes_is_not_applicable_in_words(synthesise, tokenizer, wor
 def test_too_few_training_images_are_refused_by_name(synthesise):
     with pytest.raises(UsageError, match=r"too few training images per class: mri \(3\)"):
         synthesise(TOY, limit=3)
+
+
+def test_scored_images_that_are_training_images_are_told_and_left_out(
+    synthesise, own_cache, two_sets, tmp_path
+):
+    for name in ("a", "b"):
+        with np.load(two_sets / f"{name}.npz") as arrays:
+            changed = dict(arrays)
+        changed["test_images"][:2] = changed["train_images"][:2]
+        np.savez(tmp_path / f"{name}.npz", **changed)
+    record = synthesise(TOY, root=tmp_path)
+    (told,) = [text for text in record.warnings if "pixel by pixel in the training part" in text]
+    # Six images of each class are read for six samples, and both copies are among them or not.
+    copies = int(told.split()[0])
+    assert 1 <= copies <= 4
+    assert told.startswith(f"{copies} of 12 scored images")
+
+
+def test_limit_below_the_samples_takes_no_training_image_where_test_has_enough(
+    synthesise, own_cache, micro, write_sets, tmp_path
+):
+    many = micro.with_name("many.yaml")
+    many.write_text(micro.read_text().replace("samples: 6", "samples: 12"))
+    root = write_sets(tmp_path, {"train": 14, "test": 20})
+    record = synthesise(TOY, root=root, preset=many, limit=9)
+    assert record.dataset.groups == {"mri": 9, "xray": 9}
+    assert not [m for m in record.metrics if "contains training images" in m.flags]
+    assert record.metric("precision", "mri").n == 9
+    assert record.metric("class_accuracy", "mri").n == 9, "no more samples than real images"
 
 
 def test_labels_are_the_classes_of_a_set_of_one_modality(synthesise, own_cache):
