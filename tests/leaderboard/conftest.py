@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medbench.harness.record import Definition, Record
-from medbench.harness.record_metric import metric_of
+from medbench.harness.record import Record
+from medbench.harness.record_metric import Definition, metric_of
 
 TEMPLATE = Path(__file__).parent.parent / "records" / "v1_recon.json"
 
@@ -34,8 +34,6 @@ def make():
         if definition is not None:
             facts = next(m["definition"] for m in data["metrics"] if m["name"] == "psnr")
             data["definitions"][facts]["facts"]["range"] = definition
-            from medbench.harness.record import Definition
-
             new = Definition.model_validate(data["definitions"][facts]).hash
             for metric in data["metrics"]:
                 if metric["definition"] == facts:

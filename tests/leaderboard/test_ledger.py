@@ -6,8 +6,7 @@ import pytest
 
 from medbench.__main__ import invoke
 from medbench.harness.errors import UsageError
-from medbench.harness.record import Definition
-from medbench.harness.record_metric import metric_of
+from medbench.harness.record_metric import Definition, metric_of
 from medbench.leaderboard.ledger import ledger, papers
 from medbench.leaderboard.reproduction.plan import plan, suite
 from medbench.leaderboard.reproduction.results import beside, reproduced

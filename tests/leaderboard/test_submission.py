@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from medbench.__main__ import invoke
 from medbench.harness.file_hashes import file_sha256
-from medbench.harness.record import Definition, Record
+from medbench.harness.record import Record
 from medbench.harness.record_files import record_path, write_record
-from medbench.harness.record_metric import metric_of
+from medbench.harness.record_metric import Definition, metric_of
 from medbench.leaderboard.submission import check_submission
 
 
@@ -183,9 +184,9 @@ def generated(make, tmp_path):
         for (name, group), (first, second) in BY_SEED.items():
             more = 0.1 if (name, group) == change else 0.0
             mean, half = (first + second) / 2, STUDENT * abs(first - second) / 2**0.5
-            facts = {"value": mean + more, "low": mean - half, "high": mean + half}
-            drawn = (first, second)
-            metrics.append(metric_of(name, group, definition, n=2, replicates=drawn, **facts))
+            ends = {"low": mean - half, "high": mean + half, "replicates": (first, second)}
+            made = metric_of(name, group, definition, value=mean + more, n=2)
+            metrics.append(replace(made, **ends))
         base = make("a")
         fields = {"task": "synthesis", "metrics": metrics, "definitions": {"made": definition}}
         record = Record.model_validate_json(base.model_copy(update=fields).model_dump_json())
