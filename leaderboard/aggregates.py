@@ -15,6 +15,7 @@ from ..harness.record_files import Stored
 from ..harness.statistics.bootstrap import Sample, bootstrap_means
 from ..harness.tables import Column
 from ..harness.vocabulary import METRICS
+from . import sample_rows
 from .paired_rows import clusters, scores_of, texts
 
 if TYPE_CHECKING:
@@ -115,11 +116,12 @@ def _readable(stored: Stored) -> pd.DataFrame | None:
 
 
 def _from_rows(task: str) -> frozenset[str]:
-    """Metrics that are means of their task's per-image rows."""
+    """Metrics that follow from their task's per-image rows."""
     by_name = {
         "recon": frozenset(METRICS),
         "vqa": frozenset({"overall"}),
         "probe": frozenset({"acc"}),
+        "synthesis": sample_rows.METRICS,
     }
     return by_name.get(task, frozenset())
 
@@ -133,6 +135,8 @@ class _Means:
 
 
 def _means(stored: Stored, rows: pd.DataFrame, column: Column) -> _Means | None:
+    if stored.record.task == "synthesis":
+        return None if column.setting else _means_of_seeds(stored, rows, column)
     found = scores_of(stored.record.task, rows, column)
     if found is None:
         return None
@@ -150,6 +154,17 @@ def _means(stored: Stored, rows: pd.DataFrame, column: Column) -> _Means | None:
         {group: (i.low, i.high) for group, i in drawn.items()},
         {group: i.replicates for group, i in drawn.items()},
         float(np.abs(scores).max(initial=1e-12)),
+    )
+
+
+def _means_of_seeds(stored: Stored, rows: pd.DataFrame, column: Column) -> _Means:
+    found = sample_rows.sample_metrics(stored.record, rows, column.metric)
+    values = {m.group: m.value for m in found if m.value is not None}
+    return _Means(
+        values,
+        {m.group: (m.low, m.high) for m in found},
+        {m.group: np.asarray(m.replicates) for m in found if m.replicates},
+        max(map(abs, values.values()), default=0.0),
     )
 
 

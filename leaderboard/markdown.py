@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ..harness.errors import UsageError
 from ..harness.record import Record
 from ..harness.tables import (
     Column,
+    Row,
     columns_of,
     markdown_table,
     modality_columns,
@@ -19,6 +21,8 @@ from ..harness.tables import (
 )
 from .boards import boards, by_track
 from .ranking import RANKED_KINDS, RankRange, rank_ranges, unpinned_notes
+from .recipes import recipes
+from .seeds import deviation_rows, seed_note
 from .trust import TRACK_MEANING, WORDS, Marks, trust_mark
 
 BEGIN = "<!-- medbench:begin -->"
@@ -66,8 +70,9 @@ def _trust_legend(records: Sequence[Record], marks: Marks) -> str:
 def _board(records: list[Record], marks: Marks) -> str:
     facts = records[0].dataset
     limit = f", at most {facts.limit} per modality" if facts.limit else ""
+    made = f", {escaped(found)}" if (found := recipes(records)) else ""
     parts = [
-        f"## {records[0].task} on {_code(facts.id)}",
+        f"## {records[0].task} on {_code(facts.id)}{made}",
         f"{facts.n} images of split {_code(facts.split)}{limit}, "
         f"{facts.resolution}×{facts.resolution} pixels; "
         f"data fingerprint {_code(facts.fingerprint[:12])}; licence: {escaped(facts.licence)}.",
@@ -98,12 +103,26 @@ def _tables(records: Sequence[Record], marks: Marks) -> list[str]:
         {"rank": str(ranges.get(place) or "–"), **row, "trust": _trust(records[place], marks)}
         for place, row in enumerate(summary_rows(records))
     ]
-    parts = [markdown_table(rows)]
+    parts = [markdown_table(_labelled(rows, records))]
+    if note := seed_note(records):
+        deviations = markdown_table(_labelled(deviation_rows(records, columns), records))
+        parts += [f"{note}.", "#### Standard deviation over the sampling seeds", deviations]
     for column in modality_columns(records[0].task):
         if by_modality := modality_rows(records, column):
             parts.append(f"#### {column.heading} per modality")
-            parts.append(markdown_table(by_modality))
+            parts.append(markdown_table(_labelled(by_modality, records)))
     return parts
+
+
+def _labelled(rows: Sequence[Row], records: Sequence[Record]) -> list[Row]:
+    """Rows of these records; those of one name are told apart by their seeds."""
+    names = Counter(record.full_name for record in records)
+    return [
+        {**row, "tokenizer": f"{record.full_name}, seed {record.identity.seed}"}
+        if names[record.full_name] > 1 and record.identity.seed is not None
+        else row
+        for row, record in zip(rows, records, strict=True)
+    ]
 
 
 def _trust(record: Record, marks: Marks) -> str:

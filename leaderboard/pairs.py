@@ -21,12 +21,11 @@ from ..harness.statistics.paired import (
 )
 from ..harness.tables import Column
 from .paired_rows import PairedRows, paired_rows
+from .seeds import RUNS
 
 LEVEL = 0.05
 PER_IMAGE = "per image"
 SEEDS = "seeds"
-_RUNS = 50
-"""Fewer replicates than this are runs with seeds, not resamples."""
 _TAIL = 100 * LEVEL / 2
 _SAME = 1e-6
 """Relative; a mean over per-image rows this near to the record's value is that value."""
@@ -199,7 +198,7 @@ def _from_replicates(facts: Difference, one: Metric, two: Metric) -> Difference 
     error = float(drawn.std(ddof=1))
     assert facts.value is not None
     degrees = math.inf
-    if len(drawn) < _RUNS:
+    if len(drawn) < RUNS:
         # Values of the same seeds: their mean is the value, and its error Student's.
         degrees, error = len(drawn) - 1, error / math.sqrt(len(drawn))
         margin = t_quantile(degrees) * error
@@ -213,7 +212,7 @@ def _from_replicates(facts: Difference, one: Metric, two: Metric) -> Difference 
         low, high = (float(end) for end in np.percentile(drawn, [_TAIL, 100 - _TAIL]))
         p = _resolved(bootstrap_p(drawn), 2 / (1 + len(drawn)), _student_p(facts.value, error))
     found = _but(facts, low=low, high=high, p=p, standard_error=error, degrees=degrees)
-    return _but(found, method=SEEDS if len(drawn) < _RUNS else "resamples")
+    return _but(found, method=SEEDS if len(drawn) < RUNS else "resamples")
 
 
 def _from_intervals(facts: Difference, one: Metric, two: Metric) -> Difference:

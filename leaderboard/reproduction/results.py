@@ -13,7 +13,7 @@ from ...harness.precision import FULL
 from ...harness.record import Metric, Record
 from ...harness.record_files import read_results
 from ...harness.tables import Column
-from .plan import PlannedCell
+from .plan import PRESET, PlannedCell
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def beside(cells: Sequence[PlannedCell], records: Iterable[Record]) -> list[Repr
     known = {
         (r.task, r.dataset.id, r.full_name): r
         for r in records
-        if r.identity.limit is None and r.identity.precision == FULL
+        if r.identity.limit is None and r.identity.precision == FULL and _by_recipe(r)
     }
     single = [_single(cell, known) for cell in cells if not cell.is_mean]
     by_row: dict[tuple[str, str, str], list[Reproduced]] = {}
@@ -106,6 +106,18 @@ def beside(cells: Sequence[PlannedCell], records: Iterable[Record]) -> list[Repr
         _mean(cell, by_row.get(_row_key(cell), [])) if cell.is_mean else next(found)
         for cell in cells
     ]
+
+
+def _by_recipe(record: Record) -> bool:
+    """Whether it was made as the paper's was, where a task can be done in several ways.
+
+    Models and answers from elsewhere are the paper's by the user's word; of a generator from
+    elsewhere a record does not say what it has learnt.
+    """
+    options = record.identity.options
+    if record.task == "synthesis":
+        return options == {"preset": PRESET}
+    return options.get("preset", PRESET) == PRESET
 
 
 def _row_key(cell: PlannedCell) -> tuple[str, str, str]:
@@ -119,12 +131,12 @@ def _single(cell: PlannedCell, known: Mapping[Key, Record]) -> Reproduced:
         if record is None:
             lacking = "; ".join(cell.missing) or f"not measured yet on {dataset}"
             return Reproduced(cell, None, f"missing: {lacking}")
-        metric = Column(cell.metric, cell.setting).of(record, "all")
+        metric = Column(cell.metric, cell.setting).of(record, cell.group)
         if metric is None or metric.value is None:
             reason = metric.reason if metric is not None else "not in the record"
             return Reproduced(cell, None, f"{dataset}: {reason}")
         metrics.append(metric)
-    if not metrics or (cell.metric == "rfid" and len(metrics) > 1):
+    if not metrics:
         return Reproduced(cell, None, f"missing: {'; '.join(cell.missing)}")
     images = sum(metric.n for metric in metrics)
     value = sum((metric.value or 0.0) * metric.n for metric in metrics) / images

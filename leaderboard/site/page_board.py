@@ -112,13 +112,15 @@ def dataset_facts(facts: DatasetFacts) -> list[tuple[str, str]]:
 
 def _section(board: Board, table: Table, task: TaskText, records: Mapping[str, Record]) -> Section:
     heading = _TRACKS[table.track]
+    if table.recipe and not board.recipe:
+        heading += f", {table.recipe}"
     same_track = [other for other in board.tables if other.track == table.track]
     why = f"{TRACK_MEANING[table.track].capitalize()}. Tracks are never ranked together."
     if len(same_track) > 1:
         place = same_track.index(table)
         heading += ", newest definitions" if place == 0 else f", other definitions ({place})"
         why += " The definitions differ from those of this track's other tables."
-    title = f"{task.title} on {board.facts.id}"
+    title = f"{task.title} on {board.subject}"
     return Section(
         table=table,
         heading=heading,

@@ -58,7 +58,7 @@ def changes(catalogue: Catalogue) -> Iterator[Change]:
     """One change for each record."""
     seen: set[str] = set()
     for board in catalogue.boards:
-        where = f"{task_text(board.task).title} on {board.facts.id}"
+        where = f"{task_text(board.task).title} on {board.subject}"
         for table in board.tables:
             again = {row.name for row in table.superseded}
             for row in table.rows:
@@ -89,5 +89,5 @@ def redefinitions(catalogue: Catalogue) -> Iterator[Redefinition]:
                 definitions = dict.fromkeys(c.definition for c in columns if c.definition)
                 if len(definitions) > 1:
                     lines.append(f"{columns[0].title}: {' / '.join(definitions)}")
-            where = f"{task_text(board.task).title} on {board.facts.id}"
+            where = f"{task_text(board.task).title} on {board.subject}"
             yield Redefinition(board.name, where, track, tuple(lines))

@@ -9,7 +9,7 @@ from .catalogue import Catalogue, main_table
 from .plot_rate import Plot, rate_plots
 from .render import Site
 from .tasks import TaskText, task_text
-from .views import Board, Row, Table
+from .views import Board, Row, Table, subject
 
 _HEAD = 6
 """Rows of a task's table on the overview."""
@@ -27,6 +27,11 @@ class Excerpt:
     columns: int
     others: int
     """Further boards of the task."""
+
+    @property
+    def subject(self) -> str:
+        """The dataset, and how the table's values came about."""
+        return subject(self.board.facts.id, self.table.recipe)
 
 
 def excerpt(board: Board, others: int) -> Excerpt:

@@ -18,7 +18,7 @@ def write_static(site: Site, catalogue: Catalogue) -> None:
     site.page("compare.html", "compare.html", boards=catalogue.boards)
     boards = {
         board.name: {
-            "title": f"{task_text(board.task).title} on {board.facts.id}",
+            "title": f"{task_text(board.task).title} on {board.subject}",
             "task": board.task,
             "images": board.facts.n,
             "tables": {

@@ -114,7 +114,7 @@ def across(boards: Sequence[Board], track: Track) -> Across | None:
                 mean_rank=sum(own) / len(own) if own else None,
                 clean_rank=sum(clean) / len(clean) if clean else None,
                 missing=", ".join(
-                    board.facts.id
+                    board.subject
                     for (board, _), row in zip(tables, held, strict=True)
                     if row is None
                 ),

@@ -38,7 +38,7 @@ def history_plot(board: Board, table: Table, rows: Sequence[Row]) -> Plot | None
     steps = _steps(column, rows)
     if len(steps) < 2:
         return None
-    title = f"{column.title} on {board.facts.id}, from record to record"
+    title = f"{column.title} on {board.subject}, from record to record"
     downs = sum(step.down for step in steps)
     caption = (
         f"{column.arrow or 'no better direction'}. "

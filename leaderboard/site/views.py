@@ -9,6 +9,8 @@ from ...harness.record import DatasetFacts, InfoFacts, Record
 from ...harness.tables import Column, columns_of, reasons
 from ...harness.vocabulary import METRICS
 from ..ranking import RankRange, rank_ranges, takes_part, unpinned_notes
+from ..recipes import recipes
+from ..seeds import seed_note
 from ..trust import Mark, Track
 from .cells import ABSENT, Value, number, overall
 from .columns import ColumnView, column_view
@@ -82,6 +84,10 @@ class Table:
     notes: tuple[str, ...]
     newest: str
     """Newest record's time."""
+    recipe: str
+    """`preset tiny`; empty where the task has one way only."""
+    seed_note: str
+    """What ± is in it, where values are of sampling seeds; else empty."""
     superseded: tuple[Row, ...] = field(default=())
     """Earlier records of a row's tokenizer."""
 
@@ -123,12 +129,28 @@ class Board:
         """The table that the site shows first."""
         return self.tables[0]
 
+    @property
+    def recipe(self) -> str:
+        """Of all its tables; empty where they differ, and each says its own."""
+        found = {table.recipe for table in self.tables}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
+    def subject(self) -> str:
+        """The dataset, and how values came about: what a board is called besides its task."""
+        return subject(self.facts.id, self.recipe)
+
     def short(self) -> Board:
         """What other pages need of it."""
         tables = (
             replace(table, rows=tuple(row.short() for row in table.rows)) for table in self.tables
         )
         return replace(self, tables=tuple(tables))
+
+
+def subject(dataset: str, recipe: str) -> str:
+    """`medsynth, preset tiny`."""
+    return f"{dataset}, {recipe}" if recipe else dataset
 
 
 def table_of(
@@ -159,6 +181,8 @@ def table_of(
         groups=tuple(in_order(group for row in rows for group in row.groups)),
         notes=(*reasons(shown), *unpinned_notes(shown)),
         newest=max(record.created for record in records),
+        recipe=recipes(shown),
+        seed_note=seed_note(shown),
         superseded=tuple(row(sheet) for sheet in earlier),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medbench.harness.record import Record
+from medbench.harness.record_metric import Definition, metric_of
 
 TEMPLATE = Path(__file__).parent.parent / "records" / "v1_recon.json"
 
@@ -33,13 +34,41 @@ def make():
         if definition is not None:
             facts = next(m["definition"] for m in data["metrics"] if m["name"] == "psnr")
             data["definitions"][facts]["facts"]["range"] = definition
-            from medbench.harness.record import Definition
-
             new = Definition.model_validate(data["definitions"][facts]).hash
             for metric in data["metrics"]:
                 if metric["definition"] == facts:
                     metric["definition_hash"] = new
         return Record.model_validate(data)
+
+    return record
+
+
+SEEDS = (4.0, 4.5, 5.0, 5.5, 6.0)
+"""Of deviation 0.79."""
+
+
+@pytest.fixture
+def make_synthesis(make):
+    """make_synthesis("a", preset="tiny"): a record of synthesis with the KID's two kinds."""
+
+    def record(name, *, preset="tiny", options=None):
+        definition = Definition(id="made", facts={"preset": preset})
+        base = make(name)
+        metrics = [
+            metric_of("gfid", "all", definition, value=5.0, n=9, replicates=SEEDS, low=4, high=6),
+            *(
+                metric_of(metric, "all", definition, setting=setting, value=value, n=9)
+                for metric, setting, value in (
+                    *(("gfid", "real", 1.0), ("kid", "", 0.1), ("kid", "real", 0.01)),
+                    *(("kid", "floor", 0.02), ("kid_random", "", 0.3)),
+                    ("class_accuracy", "real", 0.9),
+                )
+            ),
+        ]
+        identity = base.identity.model_copy(update={"options": options or {"preset": preset}})
+        fields = {"task": "synthesis", "metrics": metrics, "identity": identity}
+        made = base.model_copy(update={**fields, "definitions": {"made": definition}})
+        return Record.model_validate_json(made.model_dump_json())
 
     return record
 

@@ -6,6 +6,7 @@ import pytest
 
 from medbench.__main__ import invoke
 from medbench.harness.errors import UsageError
+from medbench.harness.record_metric import Definition, metric_of
 from medbench.leaderboard.ledger import ledger, papers
 from medbench.leaderboard.reproduction.plan import plan, suite
 from medbench.leaderboard.reproduction.results import beside, reproduced
@@ -102,7 +103,8 @@ def test_records_stand_beside_the_papers_values(make, tmp_path):
     from medbench.harness.record_files import write_record
 
     cells = plan("meditok-paper", data_root=None, tables=["reconstruction"])
-    place = next(c for c in cells if (c.row.method, c.row.place) == ("VQGAN", "Dermoscopy"))
+    wanted = ("VQGAN", "Dermoscopy", "PSNR")
+    place = next(c for c in cells if (c.row.method, c.row.place, c.row.metric) == wanted)
     base = make("vqgan", psnr=29.0)
     for number, dataset_id in enumerate(place.datasets):
         record = base.model_copy(
@@ -144,3 +146,75 @@ def test_only_float32_stands_beside_the_papers_values(make):
         ]
         found.append(beside([place], records)[0].ours is None)
     assert found == [False, True]
+
+
+SIX_SETS = (
+    "union:bloodmnist@224,breastmnist@224,chestmnist@224,dermamnist@224,pathmnist@224,"
+    "retinamnist@224"
+)
+CT = "union:aapm-lowdose-ct,btcv-cervix,silver07"
+PAPER = {"preset": "paper"}
+
+
+def finished(base, tokenizer, task, dataset, metric, options):
+    """A record as a run of the command would leave it, with one metric: (name, setting, group)."""
+    name, setting, group = metric
+    name_, _, variant = tokenizer.partition("@")
+    definition = Definition(id="made", facts={})
+    return base.model_copy(
+        update={
+            "tokenizer": name_,
+            "variant": variant,
+            "task": task,
+            "dataset": base.dataset.model_copy(update={"id": dataset}),
+            "identity": base.identity.model_copy(update={"limit": None, "options": options}),
+            "metrics": [metric_of(name, group, definition, setting=setting, value=0.5, n=10)],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "task", "dataset", "metric", "options"),
+    [
+        (("CT", "rFID"), "recon", CT, ("rfid", "", "all"), {}),
+        (("PathMNIST", "mAP"), "probe", "pathmnist@224", ("map", "lp-paper", "all"), {}),
+        (("AVG", "gFID"), "synthesis", SIX_SETS, ("gfid", "", "macro"), PAPER),
+        (("AVG", "diversity"), "synthesis", SIX_SETS, ("diversity", "", "macro"), PAPER),
+        (("VQA-RAD", "accuracy"), "vqa", "vqa-rad@test", ("overall", "", "all"), PAPER),
+        (("SLAKE-val", "accuracy"), "vqa", "slake@val", ("overall", "", "all"), PAPER),
+        (("SLAKE-test", "accuracy"), "vqa", "slake@test", ("overall", "", "all"), {"model": "ab"}),
+        (("VQA-RAD", "accuracy"), "vqa", "vqa-rad@test", ("overall", "", "all"), {"answers": "ab"}),
+    ],
+)
+def test_a_finished_run_of_each_documented_command_fills_its_cell(
+    make, cell, task, dataset, metric, options
+):
+    record = finished(make("a"), "unitok@official", task, dataset, metric, options)
+    found = beside(plan("meditok-paper", data_root=None), [record])
+    filled = {(r.cell.row.place, r.cell.row.metric): r for r in found if r.ours is not None}
+    assert list(filled) == [cell]
+    assert filled[cell].cell.row.method == "UniTok"
+    assert filled[cell].ours == 0.5 * filled[cell].cell.scale
+
+
+@pytest.mark.parametrize(
+    ("task", "dataset", "metric", "options"),
+    [
+        ("synthesis", SIX_SETS, ("gfid", "", "macro"), {"preset": "tiny"}),
+        ("synthesis", SIX_SETS, ("gfid", "", "macro"), {"preset": "paper", "generator": "ab"}),
+        ("vqa", "slake@test", ("overall", "", "all"), {"preset": "tiny"}),
+    ],
+)
+def test_values_of_another_preset_or_generator_do_not_stand_beside_the_papers(
+    make, task, dataset, metric, options
+):
+    record = finished(make("a"), "unitok@official", task, dataset, metric, options)
+    found = beside(plan("meditok-paper", data_root=None), [record])
+    assert not any(each.ours is not None for each in found)
+
+
+def test_what_synthesis_lacks_names_the_command_that_fills_the_cell():
+    (cell, *_) = plan("meditok-paper", data_root=None, tables=["synthesis"])
+    assert cell.datasets == (SIX_SETS,)
+    assert f"--preset paper --dataset {SIX_SETS})" in cell.missing[-2]
+    assert "breastmnist@224, chestmnist@224" in cell.missing[-1]

@@ -38,6 +38,50 @@ def test_different_definitions_never_share_a_table(make):
     assert [[r.tokenizer for r in board] for board in boards(records)] == [["a", "b"], ["c"]]
 
 
+def headings(page):
+    return [line for line in page.splitlines() if line.startswith("## ")]
+
+
+def test_boards_of_two_presets_are_told_apart(make, make_synthesis):
+    page = render([make_synthesis("a", preset="tiny"), make_synthesis("a", preset="small")])
+    assert headings(page) == [
+        "## synthesis on `medsynth`, preset small",
+        "## synthesis on `medsynth`, preset tiny",
+    ]
+    given = {"answers": "ab", "recipe": "two *epochs*"}
+    page = render([make_synthesis("a", options=given)])
+    assert headings(page) == ["## synthesis on `medsynth`, recipe two \\*epochs\\*, given answers"]
+    assert headings(render([make("a")])) == ["## recon on `medsynth`"]
+
+
+def test_rows_of_one_name_say_their_seeds(make):
+    base = make("a")
+    seeds = [base.model_copy(update={"identity": base.identity.model_copy(update={"seed": n})})
+             for n in (0, 1)]  # fmt: skip
+    page = render([*seeds, make("b")])
+    assert "| a@v, seed 0 |" in page
+    assert "| a@v, seed 1 |" in page
+    assert "| b@v " in page
+
+
+def test_what_plus_minus_is_over_seeds_is_said_with_their_number_and_deviation(
+    make, make_synthesis
+):
+    page = render([make_synthesis("a")])
+    assert "mean over 5 sampling seeds of one generator: 1.24 times their standard" in page
+    table = page.split("#### Standard deviation over the sampling seeds\n\n")[1].splitlines()
+    assert [cell.strip() for cell in table[0].split("|")[1:-1]] == ["tokenizer", "seeds", "gFID"]
+    assert [cell.strip() for cell in table[2].split("|")[1:-1]] == ["a@v", "5", "0.79"]
+    assert "sampling seeds of one generator" not in render([make("a")])
+
+
+def test_distances_of_generated_images_stand_beside_their_bounds(make_synthesis):
+    page = render([make_synthesis("a")])
+    for column in ("gFID, real", "KID ↓", "KID, real", "KID, floor", "KID (random net) ↓"):
+        assert f" {column} |" in page
+    assert " Samples named right, real |" in page
+
+
 def test_why_a_row_is_suspect_is_said(make):
     assert "a@v: suspect: does not beat the trivial bound" in render([make("a", status="suspect")])
 

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from medbench.__main__ import invoke
+from medbench.harness.file_hashes import file_sha256
+from medbench.harness.record import Record
+from medbench.harness.record_files import record_path, write_record
+from medbench.harness.record_metric import Definition, metric_of
 from medbench.leaderboard.submission import check_submission
 
 
@@ -142,3 +147,71 @@ def test_recheck_does_not_guess_the_file_behind_a_hash(results, capsys):
     change(path, edit)
     assert invoke(["recheck", str(path)]) == 0
     assert "a file of the user's (--generator)" in capsys.readouterr().out
+
+
+NAMED = {"ct": (("ct", "ct"), ("ct", "mri")), "mri": (("ct", "mri"), ("ct", "ct"))}
+"""What two samples of a class were taken for, by class and seed."""
+RATIOS = {"ct": ((1.0, 3.0), (3.0, None)), "mri": ((1.0, 1.0), (2.0, 2.0))}
+"""Their distances; a sample that was not compared has none."""
+BY_SEED = {
+    ("class_accuracy", "ct"): (1.0, 0.5),
+    ("class_accuracy", "mri"): (0.5, 0.0),
+    ("class_accuracy", "all"): (0.75, 0.25),
+    ("class_accuracy", "macro"): (0.75, 0.25),
+    ("nearest_training", "ct"): (2.0, 3.0),
+    ("nearest_training", "mri"): (1.0, 2.0),
+    ("nearest_training", "macro"): (1.5, 2.5),
+    ("nearest_training", "all"): (1.9, 2.1),  # of another scale: in no row
+}
+STUDENT = 12.7062047 / 2**0.5
+"""Half of the interval of two values, over their standard deviation."""
+
+
+@pytest.fixture
+def generated(make, tmp_path):
+    """generated(change): a record of synthesis whose values rows give; `change` is added to one."""
+
+    def written(change=None):
+        rows = [
+            {"id": f"seed {seed}/{group}/{place:05}", "group": group, "sha256": "", "named": named}
+            | {"nearest_training": RATIOS[group][seed][place]}
+            for seed in range(2)
+            for group in ("ct", "mri")
+            for place, named in enumerate(NAMED[group][seed])
+        ]
+        definition = Definition(id="made", facts={})
+        metrics = []
+        for (name, group), (first, second) in BY_SEED.items():
+            more = 0.1 if (name, group) == change else 0.0
+            mean, half = (first + second) / 2, STUDENT * abs(first - second) / 2**0.5
+            ends = {"low": mean - half, "high": mean + half, "replicates": (first, second)}
+            made = metric_of(name, group, definition, value=mean + more, n=2)
+            metrics.append(replace(made, **ends))
+        base = make("a")
+        fields = {"task": "synthesis", "metrics": metrics, "definitions": {"made": definition}}
+        record = Record.model_validate_json(base.model_copy(update=fields).model_dump_json())
+        place = {"dataset_id": record.dataset.id, "key8": record.identity.key8}
+        path = record_path(tmp_path, task="synthesis", tokenizer="a@v", **place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = path.with_suffix(".parquet")
+        pd.DataFrame(rows).to_parquet(table)
+        hashed = {"per_image": table.name, "per_image_sha256": file_sha256(table)}
+        write_record(path, record.model_copy(update=hashed))
+        return path
+
+    return written
+
+
+def test_recheck_confirms_what_rows_of_generated_images_give(generated, capsys):
+    assert invoke(["recheck", str(generated()), "--rows-only", "--json"]) == 0
+    (outcome,) = json.loads(capsys.readouterr().out)
+    assert outcome["confirmed_by_rows"] == len(BY_SEED) - 1
+    assert outcome["not_from_rows"] == ["Nearest training image"]
+
+
+@pytest.mark.parametrize("change", [each for each in BY_SEED if each[1] != "all"])
+def test_recheck_finds_a_value_that_generated_images_do_not_give(generated, change, capsys):
+    assert invoke(["recheck", str(generated(change)), "--rows-only"]) == 1
+    shown = capsys.readouterr().out
+    assert shown.count("its rows give") == 1
+    assert f"of {change[1]}: the record says" in shown

@@ -63,6 +63,24 @@ def test_other_definitions_have_another_table(tmp_path, record_data, store):
     assert "psnr-rgb-u8-1" in (site / "changes.html").read_text(encoding="utf-8")
 
 
+def test_boards_say_their_preset_and_what_their_seeds_are(tmp_path, make_synthesis, store):
+    results = tmp_path / "results"
+    for preset, fingerprint in (("tiny", "a"), ("small", "a"), ("smoke", "b")):
+        data = json.loads(make_synthesis("a", preset=preset).model_dump_json())
+        data["dataset"]["fingerprint"] = data["identity"]["data_fingerprint"] = fingerprint * 64
+        store(results, data)
+    site = build_site(results, tmp_path / "site").output
+    pages = [page.read_text(encoding="utf-8") for page in (site / "board").iterdir()]
+    alone, both = sorted(pages, key=lambda text: text.count('<table class="board"'))
+    assert "<title>Synthesis on medsynth, preset smoke" in alone
+    assert "</a>, preset smoke</h1>" in alone
+    assert "mean over 5 sampling seeds of one generator" in alone
+    for preset in ("tiny", "small"):
+        assert re.search(f"<h2>[^<]*, preset {preset},[^<]*</h2>", both)
+    task = (site / "task" / "synthesis.html").read_text(encoding="utf-8")
+    assert ">medsynth, preset smoke</a>" in task
+
+
 def test_an_earlier_record_of_a_tokenizer_is_kept_and_not_ranked(tmp_path, record_data, store):
     results = tmp_path / "results"
     for day, digest in (("01", "a" * 64), ("02", "b" * 64)):
