@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...harness.errors import UsageError
 from ...harness.file_hashes import file_sha256
-from ...harness.shards import SHARD_IMAGES, BatchSize, run_shards
+from ...harness.shards import run_shards
 from ...harness.task import Cell, Outcome
 from ...harness.vocabulary import FLOOR, REAL
 from ..classifier import trained_classifier
@@ -74,7 +74,6 @@ class Stages:
             sampling=preset.sampling,
             extractor=extractor,
             namer=namer,
-            batch=BatchSize(SHARD_IMAGES, device=cell.device),
         )
         order = Order(len(names), preset.samples)
         samples = [sample_set(cell, tools, order, number) for number in range(preset.seeds)]

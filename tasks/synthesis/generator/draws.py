@@ -1,8 +1,9 @@
 """Codes from logits, by numbers that belong to each image alone.
 
 Each image has a stream of uniform numbers of its own, and a code is where its number falls among
-the cumulated probabilities. So an image depends on its seed and running number only, not on the
-other images of the batch.
+the cumulated probabilities: nothing here depends on the other images of the batch. There are
+thousands of borders for the number to fall beside, so an image is the same again only where its
+logits are the same to the bit: `Sampling.rows` sees to that.
 """
 
 from __future__ import annotations

@@ -120,7 +120,8 @@ class Generator(nn.Module):
             sampling: how codes are chosen; None: from the model's own distribution.
             seed: of the uniform numbers.
             images: running number of each image; None: 0 to B-1. An image depends on its class,
-                the seed and this number only.
+                the seed, this number and `sampling` only: to the bit on one machine, with as many
+                threads.
 
         Returns:
             int64 (B, K, L); (B, L) with one codebook.
@@ -149,9 +150,11 @@ class Generator(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            codes = self._generate(classes, numbers, sampling)
+            filled = (_filled(each, sampling.rows) for each in (classes, numbers))
+            parts = [self._generate(*part, sampling) for part in zip(*filled, strict=True)]
         finally:
             self.train(was_training)
+        codes = torch.cat(parts)[: len(classes)]
         return codes[:, 0] if config.num_codebooks == 1 else codes
 
     def _generate(self, classes: Tensor, numbers: Tensor, sampling: Sampling) -> Tensor:
@@ -205,3 +208,12 @@ class Generator(nn.Module):
         if low < 0 or high >= count:
             message = f"{what} must be in 0 to {count - 1}, got {low} to {high}"
             raise UsageError(message)
+
+
+def _filled(values: Tensor, rows: int) -> tuple[Tensor, ...]:
+    """(n, ...) in parts of so many rows, the last one filled up with zeros.
+
+    A row of a matrix product changes with how many others there are, not with what they hold.
+    """
+    zeros = values.new_zeros(-len(values) % rows, *values.shape[1:])
+    return torch.cat([values, zeros]).split(rows)

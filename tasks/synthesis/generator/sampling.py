@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ....harness.errors import UsageError
 
-RULE = "philox-inverse-cdf-1"
+RULE = "philox-inverse-cdf-2"
 """Name and version of the way to draw; part of the metrics' definitions."""
 
 
@@ -21,6 +21,8 @@ class Sampling:
         cfg_scale: guidance: logits without class, plus so many times the difference that the
             class makes; 1: none.
         greedy: always the most likely one; temperature, top-k and top-p then change nothing.
+        rows: images that are computed at a time, a last few filled up to as many: matrices of
+            other shapes have other last bits, and these now and then another code.
     """
 
     temperature: float = 1.0
@@ -28,6 +30,7 @@ class Sampling:
     top_p: float = 1.0
     cfg_scale: float = 1.0
     greedy: bool = False
+    rows: int = 32
 
     def __post_init__(self) -> None:
         """Refuse values that choose nothing.
@@ -43,6 +46,9 @@ class Sampling:
             raise UsageError(message)
         if not 1 <= self.cfg_scale < float("inf"):
             message = f"cfg_scale must be finite and at least 1 (no guidance), not {self.cfg_scale}"
+            raise UsageError(message)
+        if self.rows < 1:
+            message = f"sampling needs at least 1 of `rows`, the images at a time, not {self.rows}"
             raise UsageError(message)
 
     @property

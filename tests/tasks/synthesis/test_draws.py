@@ -62,7 +62,7 @@ def test_numbers_belong_to_the_image_and_the_seed():
 
 
 @pytest.mark.parametrize(
-    "terms", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_k": -1}, {"cfg_scale": 0.5}]
+    "terms", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_k": -1}, {"cfg_scale": 0.5}, {"rows": 0}]
 )
 def test_impossible_sampling_is_refused(terms):
     with pytest.raises(UsageError):

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from medbench.harness.errors import UsageError
+from medbench.tasks.synthesis.generator import network
 from medbench.tasks.synthesis.generator.config import read_config
+from medbench.tasks.synthesis.generator.draws import choose
 from medbench.tasks.synthesis.generator.load import load_generator, new_generator
 from medbench.tasks.synthesis.generator.network import Generator
 from medbench.tasks.synthesis.generator.sampling import Sampling
@@ -88,8 +90,6 @@ def small(request):
 
 @pytest.mark.parametrize("scale", [1.0, 2.5])
 def test_cached_logits_are_those_without_a_cache(small, monkeypatch, scale):
-    from medbench.tasks.synthesis.generator import network
-
     seen = []
 
     def choose(logits, numbers, sampling):
@@ -98,7 +98,7 @@ def test_cached_logits_are_those_without_a_cache(small, monkeypatch, scale):
 
     monkeypatch.setattr(network, "choose", choose)
     classes = torch.tensor([0, 2, 1])
-    tokens = small.generate(classes, sampling=Sampling(cfg_scale=scale))
+    tokens = small.generate(classes, sampling=Sampling(cfg_scale=scale, rows=3))
     with torch.no_grad():
         wanted = small.logits(classes, tokens)
         if scale != 1:
@@ -118,6 +118,37 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch(small):
         alone = small.generate([name], seed=5, images=[number])
         assert torch.equal(alone[0], together[row])
     assert not torch.equal(together, small.generate(classes, seed=6, images=numbers))
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_logits_of_an_image_are_the_same_bits_in_batches_of_any_size(monkeypatch, scale):
+    """With thousands of codes, nearly alike, a last bit of a logit soon gives another code."""
+    terms = {"dim": 128, "n_layer": 4, "n_head": 4, "num_classes": 9, "block_size": 4}
+    config = read_config({**terms, "vocab_size": 8 * 4096, "num_codebooks": 8})
+    generator = new_generator(config, seed=0).eval()
+    source = torch.Generator().manual_seed(1)
+    torch.nn.init.normal_(generator.output.linear_head.weight, std=0.02, generator=source)
+    sampling, seen = Sampling(cfg_scale=scale), []
+
+    def recorded(logits, numbers, sampling):
+        seen.append(logits)
+        return choose(logits, numbers, sampling)
+
+    monkeypatch.setattr(network, "choose", recorded)
+
+    def drawn(images):
+        """The codes, and the logits of each of them: (B, 8, 4), (B, 32, 4096)."""
+        seen.clear()
+        codes = generator.generate([i % 9 for i in images], sampling=sampling, images=images)
+        parts = torch.stack(seen).unflatten(0, (-1, 4 * 8)).transpose(1, 2)
+        return codes, parts.flatten(0, 1)[: len(images)]
+
+    codes, logits = drawn(range(64))
+    for size in (1, 2, 5, 12):
+        for images in (range(size), range(64 - size, 64)):
+            found = drawn(images)
+            assert torch.equal(found[0], codes[images.start : images.stop]), size
+            assert torch.equal(found[1], logits[images.start : images.stop]), size
 
 
 def test_a_draw_leaves_the_global_generator_alone(small):
