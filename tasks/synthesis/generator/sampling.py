@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from ....harness.errors import UsageError
 
@@ -38,6 +39,8 @@ class Sampling:
         Raises:
             UsageError: see the message.
         """
+        _check_kind(self, Real, "a number", "temperature", "top_p", "cfg_scale")
+        _check_kind(self, Integral, "a whole number", "top_k", "rows")
         if not (self.temperature > 0 and 0 < self.top_p <= 1 and self.top_k >= 0):
             message = (
                 "sampling needs a temperature above 0, top_p in (0, 1] and top_k of at least 0: "
@@ -55,3 +58,11 @@ class Sampling:
     def guided(self) -> bool:
         """Whether logits without class are needed as well."""
         return self.cfg_scale != 1.0
+
+
+def _check_kind(sampling: Sampling, kind: type, words: str, *names: str) -> None:
+    for name in names:
+        value = getattr(sampling, name)
+        if isinstance(value, bool) or not isinstance(value, kind):
+            message = f"{name} must be {words}, not {value!r}"
+            raise UsageError(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -211,6 +212,33 @@ def test_impossible_configurations_are_refused(terms, words):
 def test_generate_refuses_the_class_that_stands_for_none():
     with pytest.raises(UsageError, match="classes must be in 0 to 2"):
         _small(1, "raster").generate([3])
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"seed": -1}, r"seed must be in 0 to 2\*\*64 - 1, got -1"),
+        ({"seed": 2**64}, "seed must be in 0"),
+        ({"seed": 0.5}, "seed must be a whole number, got 0.5"),
+        ({"images": [-1]}, "image number must be in 0"),
+        ({"images": [2**64]}, "image number must be in 0"),
+        ({"images": [1, 2]}, "2 image numbers for 1 classes"),
+        ({"classes": 0}, r"got torch.int64 \(\)"),
+        ({"classes": []}, "at least one whole number"),
+        ({"classes": ["a"]}, r"whole numbers, got \['a'\]"),
+        ({"classes": torch.tensor([0.7])}, "got torch.float32"),
+        ({"classes": [True]}, "got torch.bool"),
+    ],
+)
+def test_generate_refuses_what_would_be_taken_for_another_number(terms, words):
+    with pytest.raises(UsageError, match=words):
+        _small(1, "raster").generate(**({"classes": [0]} | terms))
+
+
+def test_generate_takes_whole_numbers_of_any_kind(small):
+    wanted = small.generate([0, 2], seed=3, images=[1, 2**64 - 1])
+    classes, images = torch.tensor([0, 2], dtype=torch.int32), np.array([1, 2**64 - 1], np.uint64)
+    assert torch.equal(small.generate(classes, seed=np.int64(3), images=images), wanted)
 
 
 def test_generator_that_always_sees_its_class_has_no_row_for_none_and_takes_no_guidance():
