@@ -25,7 +25,10 @@ NAMES = {
 """A space's distances by what they are called between reconstructions and between samples."""
 
 NEIGHBOURS = 5
-SPREAD = "mean of the sampling seeds of one generator; Student's interval of that mean"
+SPREAD = (
+    "mean of the sampling seeds of one generator; Student's interval of that mean, cut to the "
+    "metric's range"
+)
 
 
 def chosen_preset(options: Mapping[str, str]) -> Preset:

@@ -63,12 +63,14 @@ class Stages:
         self._check_reference(reference)
         learnt = pick_per_class(train, numbers, learnt_images(cell.plan.options))
         found = obtain(cell, self.key, Learnt(names, numbers[learnt], learnt))
+        # Before all that is only measured with it: a file that does not fit is told at once.
+        generator = load_kept(found.place, found.facts, self.key, device=cell.device)
         extractor = build_extractor(self.space, device=cell.device)
         namer = trained_classifier(train, numbers, preset.classifier, device=cell.device)
         real = self._real(reference, extractor, namer)
         training = original_features(train, extractor, device=cell.device)
         tools = Tools(
-            generator=load_kept(found.place, found.facts, self.key, device=cell.device),
+            generator=generator,
             weights_sha256=file_sha256(weights_file(found.place)),
             numbers=class_numbers(found.facts, names, where=found.place),
             sampling=preset.sampling,

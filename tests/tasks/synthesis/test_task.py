@@ -161,6 +161,20 @@ def test_checkpoint_file_is_taken_in_the_published_order_and_marked(
     assert "unverified generator" in record.metric("class_accuracy", "macro").flags
 
 
+def test_checkpoint_file_of_another_shape_is_refused_before_anything_is_trained_or_measured(
+    synthesise, own_cache, tmp_path, monkeypatch
+):
+    def begun(*_, **__):
+        pytest.fail("begun")
+
+    for name in ("trained_classifier", "build_extractor", "original_features"):
+        monkeypatch.setattr(f"medbench.tasks.synthesis.stages.{name}", begun)
+    checkpoint = tmp_path / "other.pt"
+    torch.save({"model": {"norm.weight": torch.ones(7)}}, checkpoint)
+    with pytest.raises(UsageError, match="does not fit the network"):
+        synthesise(TOY, generator=checkpoint, modality="dermoscopy")
+
+
 def test_codes_that_the_code_behind_a_name_changed_are_learnt_anew(
     synthesise, own_cache, monkeypatch
 ):
