@@ -11,6 +11,7 @@ import numpy as np
 from ...harness.datasets.dataset import hash_order
 from ...harness.datasets.labels import hold_several
 from ...harness.errors import UsageError
+from ...harness.vocabulary import FACET
 
 if TYPE_CHECKING:
     from ...harness.datasets.dataset import Dataset
@@ -41,6 +42,9 @@ def find_classes(members: Iterable[Member]) -> tuple[str, ...]:
 
     Several modalities: those. One: its labels, if every image has one of at most fifty; else the
     modality alone.
+
+    Raises:
+        UsageError: a label can be no group of a record.
     """
     groups, labels = set(), set()
     for member in members:
@@ -49,8 +53,19 @@ def find_classes(members: Iterable[Member]) -> tuple[str, ...]:
     if len(groups) > 1:
         return tuple(sorted(groups))
     if 2 <= len(labels) <= _MOST_LABELS and not (hold_several(labels) or "" in labels):
-        return tuple(f"{_LABEL}{label}" for label in sorted(labels))
+        return tuple(_group_of(label) for label in sorted(labels))
     return tuple(sorted(groups))
+
+
+def _group_of(label: str) -> str:
+    """The group of a label, if a record can hold it: else hours of training would end without."""
+    if not FACET.fullmatch(f"{_LABEL}{label}"):
+        message = (
+            f"the label {label!r} has {len(label)} characters. As the name of a class it may have "
+            "1 to 80, without line breaks and other control characters: give it another name."
+        )
+        raise UsageError(message)
+    return f"{_LABEL}{label}"
 
 
 def class_name(member: Member, classes: Sequence[str]) -> str:

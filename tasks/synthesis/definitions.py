@@ -27,7 +27,10 @@ NAMES = {
 COPIES = 16
 """Training images of each class at most, whose reconstructions say how near a copy lies."""
 NEIGHBOURS = 5
-SPREAD = "mean of the sampling seeds of one generator; Student's interval of that mean"
+SPREAD = (
+    "mean of the sampling seeds of one generator; Student's interval of that mean, cut to the "
+    "metric's range"
+)
 
 
 def chosen_preset(options: Mapping[str, str]) -> Preset:
@@ -57,7 +60,7 @@ def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
     made: dict[str, Definition] = {}
 
     def define(name: str, facts: Mapping[str, Any]) -> None:
-        made[name] = Definition(id=f"{name.replace('_', '-')}-samples-2", facts=dict(facts))
+        made[name] = Definition(id=f"{name.replace('_', '-')}-samples-3", facts=dict(facts))
 
     formula = "Frechet distance of fitted Gaussians, unbiased covariances, equal n on both sides"
     define(NAMES[space.frechet], features | {"formula": formula})

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...harness.array_cache import Kept, Wanted, kept_arrays
+from ...harness.errors import CellFailed
 from ...harness.locations import cache_root
-from ...harness.shards import BatchSize, run_shards
+from ...harness.shards import out_of_memory, run_shards
 from ..recon.features import extract
 from .generator.sampling import RULE
 from .tokens import decode_codes
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _PER_CLASS = 1 << 32
 """Numbers that each class has for its images: more images of one change no other's."""
 _PER_RUN = 1 << 16
@@ -74,7 +75,6 @@ class Tools:
         sampling: how codes are chosen.
         extractor: of features.
         namer: says what a sample shows.
-        batch: images drawn at a time.
     """
 
     generator: Generator
@@ -83,7 +83,6 @@ class Tools:
     sampling: Sampling
     extractor: Extractor
     namer: Classifier
-    batch: BatchSize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,9 +130,18 @@ def _codes(cell: Cell, tools: Tools, order: Order, seed: int, label: str) -> Kep
     """Codes of a seed: another definition of a metric, or more seeds, draw none of them again."""
 
     def compute(start: int, stop: int, _: Sequence[str]) -> Arrays:
-        return {
-            "codes": tools.batch.attempt(lambda size: _drawn(tools, order, seed, start, stop, size))
-        }
+        try:
+            return {"codes": _drawn(tools, order, seed, start, stop)}
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            # Fewer at a time would be other samples under the same name.
+            message = (
+                f"not enough memory to draw {tools.sampling.rows} images at a time. Use another "
+                "--device, or a --preset FILE with fewer `sampling: {rows: ...}`: a definition of "
+                "its own."
+            )
+            raise CellFailed(message) from error
 
     facts = {
         "version": _VERSION,
@@ -155,17 +163,14 @@ def _codes(cell: Cell, tools: Tools, order: Order, seed: int, label: str) -> Kep
     return kept_arrays(wanted)["codes"]
 
 
-def _drawn(tools: Tools, order: Order, seed: int, start: int, stop: int, size: int) -> np.ndarray:
-    """Codes (n, K, L) of the places start..stop, `size` images at a time."""
-    parts = []
-    for first in range(start, stop, size):
-        places = range(first, min(first + size, stop))
-        codes = tools.generator.generate(
-            [tools.numbers[order.class_of(place)] for place in places],
-            sampling=tools.sampling,
-            seed=seed,
-            images=[order.image_number(place) for place in places],
-        )
-        parts.append(codes[:, None] if codes.ndim == 2 else codes)
+def _drawn(tools: Tools, order: Order, seed: int, start: int, stop: int) -> np.ndarray:
+    """Codes (n, K, L) of the places start..stop."""
+    places = range(start, stop)
+    codes = tools.generator.generate(
+        [tools.numbers[order.class_of(place)] for place in places],
+        sampling=tools.sampling,
+        seed=seed,
+        images=[order.image_number(place) for place in places],
+    )
     dtype = np.min_scalar_type(tools.generator.config.codebook_size - 1)
-    return np.concatenate([part.cpu().numpy() for part in parts]).astype(dtype)
+    return (codes[:, None] if codes.ndim == 2 else codes).cpu().numpy().astype(dtype)

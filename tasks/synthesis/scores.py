@@ -11,7 +11,7 @@ import numpy as np
 
 from ...harness.record_metric import Metric, metric_of
 from ...harness.statistics.paired import t_quantile
-from ...harness.vocabulary import MACRO
+from ...harness.vocabulary import MACRO, METRICS
 
 if TYPE_CHECKING:
     from ...harness.record import Definition
@@ -69,19 +69,22 @@ class Scores:
         return Value(tuple(per_seed.tolist()), sum(v.n for v in present), tuple(flags))
 
     def _append(self, name: str, group: str, value: Value | str, setting: str) -> None:
-        facts: dict[str, Any] = {"reason": value} if isinstance(value, str) else self._found(value)
+        absent = isinstance(value, str)
+        facts: dict[str, Any] = {"reason": value} if absent else self._found(name, value)
         definition = self.definitions[name]
         self.metrics.append(metric_of(name, group, definition, setting=setting, **facts))
 
-    def _found(self, value: Value) -> dict[str, Any]:
-        """Mean of the seeds with its interval, and each seed's value."""
+    def _found(self, name: str, value: Value) -> dict[str, Any]:
+        """Mean of the seeds with its interval, within the metric's range, and each seed's value."""
         seeds = np.array(value.per_seed)
         count, mean = len(seeds), float(seeds.mean())
         found: dict[str, Any] = {"value": mean, "n": value.n, "flags": [*value.flags, *self.flags]}
         if count > 1:
             spread = float(seeds.std(ddof=1))
             margin = t_quantile(count - 1) * spread / math.sqrt(count)
-            found |= {"low": mean - margin, "high": mean + margin}
+            legal = METRICS[name]
+            found["low"] = max(legal.low, mean - margin)
+            found["high"] = min(legal.high, mean + margin)
             found["flags"].insert(0, f"{count} sampling seeds, standard deviation {spread:.3g}")
             # All tokenizers share the seeds, so that they can be compared seed by seed.
             found["replicates"] = value.per_seed

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ...harness.errors import UsageError
 from ...harness.file_hashes import file_sha256
-from ...harness.shards import SHARD_IMAGES, BatchSize, run_shards
+from ...harness.shards import run_shards
 from ...harness.task import Cell, Outcome
 from ...harness.vocabulary import FLOOR, REAL
 from ..classifier import trained_classifier
@@ -72,18 +72,19 @@ class Stages:
         self._check_reference(reference)
         learnt = pick_per_class(train, numbers, learnt_images(cell.plan.options))
         found = obtain(cell, self.key, Learnt(names, numbers[learnt], learnt))
+        # Before all that is only measured with it: a file that does not fit is told at once.
+        generator = load_kept(found.place, found.facts, self.key, device=cell.device)
         extractor = build_extractor(self.space, device=cell.device)
         namer = trained_classifier(train, numbers, preset.classifier, device=cell.device)
         real = self._real(reference, extractor, namer)
         training = original_features(train, extractor, device=cell.device)
         tools = Tools(
-            generator=load_kept(found.place, found.facts, self.key, device=cell.device),
+            generator=generator,
             weights_sha256=file_sha256(weights_file(found.place)),
             numbers=class_numbers(found.facts, names, where=found.place),
             sampling=preset.sampling,
             extractor=extractor,
             namer=namer,
-            batch=BatchSize(SHARD_IMAGES, device=cell.device),
         )
         order = Order(len(names), preset.samples)
         samples = [sample_set(cell, tools, order, number) for number in range(preset.seeds)]

@@ -1,18 +1,22 @@
 """Codes from logits, by numbers that belong to each image alone.
 
 Each image has a stream of uniform numbers of its own, and a code is where its number falls among
-the cumulated probabilities. So an image depends on its seed and running number only, not on the
-other images of the batch.
+the cumulated probabilities: nothing here depends on the other images of the batch. There are
+thousands of borders for the number to fall beside, so an image is the same again only where its
+logits are the same to the bit: `Sampling.rows` sees to that.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ....harness.errors import UsageError
 from .sampling import Sampling
 
 _BLOCK = 128
@@ -20,11 +24,28 @@ _BLOCK = 128
 
 
 def image_numbers(seed: int, images: Sequence[int], count: int) -> Tensor:
-    """Uniform numbers in [0, 1) of each image: float64 (B, count), from Philox's raw words."""
-    rows = [
-        np.random.Philox(key=(int(seed) << 64) | int(image)).random_raw(count) for image in images
-    ]
+    """Uniform numbers in [0, 1) of each image: float64 (B, count), from Philox's raw words.
+
+    Raises:
+        UsageError: the seed or an image's number is no whole number of 64 bits.
+    """
+    high = _word(seed, "seed") << 64
+    keys = [high | _word(image, "image number") for image in images]
+    rows = [np.random.Philox(key=key).random_raw(count) for key in keys]
     return torch.from_numpy((np.stack(rows) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+def _word(number: SupportsIndex, what: str) -> int:
+    """The number, if it is half of a key: a larger one would run over into the other half."""
+    try:
+        found = operator.index(number)
+    except TypeError as error:
+        message = f"the {what} must be a whole number, got {number!r}"
+        raise UsageError(message) from error
+    if not 0 <= found < 1 << 64:
+        message = f"the {what} must be in 0 to 2**64 - 1, got {found}"
+        raise UsageError(message)
+    return found
 
 
 def choose(logits: Tensor, numbers: Tensor, sampling: Sampling) -> Tensor:

@@ -120,24 +120,25 @@ class Generator(nn.Module):
             sampling: how codes are chosen; None: from the model's own distribution.
             seed: of the uniform numbers.
             images: running number of each image; None: 0 to B-1. An image depends on its class,
-                the seed and this number only.
+                the seed, this number and `sampling` only: to the bit on one machine, with as many
+                threads.
 
         Returns:
             int64 (B, K, L); (B, L) with one codebook.
 
         Raises:
-            UsageError: a class that there is not, as many numbers as images are not given, or
-                guidance from a generator that knows no image without its class.
+            UsageError: classes, seed or image numbers are no whole numbers in range, not as many
+                of one as of the other, or guidance from a generator that knows no image without
+                its class.
         """
         sampling = sampling or Sampling()
-        device = self._turns.device
-        classes = torch.as_tensor(classes, dtype=torch.int64, device=device)
-        config = self.config
-        images = range(len(classes)) if images is None else images
-        if classes.ndim != 1 or not len(classes) or len(images) != len(classes):
-            message = f"{len(images)} image numbers for classes of shape {tuple(classes.shape)}"
-            raise UsageError(message)
+        device, config = self._turns.device, self.config
+        classes = _whole_numbers(classes).to(device)
         self._check_range(classes, config.num_classes, "classes")
+        images = range(len(classes)) if images is None else images
+        if len(images) != len(classes):
+            message = f"{len(images)} image numbers for {len(classes)} classes: give one each"
+            raise UsageError(message)
         if sampling.guided and config.embedded_classes == config.num_classes:
             message = (
                 f"cfg_scale is {sampling.cfg_scale}, and this generator was trained without "
@@ -149,9 +150,15 @@ class Generator(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            codes = self._generate(classes, numbers, sampling)
+            parts = [
+                self._generate(*part, sampling)
+                for part in zip(
+                    _filled(classes, sampling.rows), _filled(numbers, sampling.rows), strict=True
+                )
+            ]
         finally:
             self.train(was_training)
+        codes = torch.cat(parts)[: len(classes)]
         return codes[:, 0] if config.num_codebooks == 1 else codes
 
     def _generate(self, classes: Tensor, numbers: Tensor, sampling: Sampling) -> Tensor:
@@ -205,3 +212,33 @@ class Generator(nn.Module):
         if low < 0 or high >= count:
             message = f"{what} must be in 0 to {count - 1}, got {low} to {high}"
             raise UsageError(message)
+
+
+def _whole_numbers(classes: Tensor | Sequence[int]) -> Tensor:
+    """Classes as int64 (B,); numbers with a fraction are not cut down to other classes.
+
+    Raises:
+        UsageError: they are no list of whole numbers.
+    """
+    try:
+        found = torch.as_tensor(classes)
+    except (TypeError, ValueError, RuntimeError) as error:
+        message = f"classes must be whole numbers, got {classes!r}"
+        raise UsageError(message) from error
+    broken = found.dtype == torch.bool or found.is_floating_point() or found.is_complex()
+    if found.ndim != 1 or not len(found) or broken:
+        message = (
+            "classes must be at least one whole number, in a list or of shape (B,), got "
+            f"{found.dtype} {tuple(found.shape)}"
+        )
+        raise UsageError(message)
+    return found.to(torch.int64)
+
+
+def _filled(values: Tensor, rows: int) -> tuple[Tensor, ...]:
+    """(n, ...) in parts of so many rows, the last one filled up with zeros.
+
+    A row of a matrix product changes with how many others there are, not with what they hold.
+    """
+    zeros = values.new_zeros(-len(values) % rows, *values.shape[1:])
+    return torch.cat([values, zeros]).split(rows)

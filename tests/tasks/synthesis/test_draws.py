@@ -62,8 +62,19 @@ def test_numbers_belong_to_the_image_and_the_seed():
 
 
 @pytest.mark.parametrize(
-    "terms", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_k": -1}, {"cfg_scale": 0.5}]
+    "terms",
+    [
+        {"temperature": 0.0},
+        {"top_p": 0.0},
+        {"top_k": -1},
+        {"cfg_scale": 0.5},
+        {"rows": 0},
+        {"top_k": 1.5},
+        {"rows": True},
+        {"temperature": "1"},
+        {"top_p": None},
+    ],
 )
 def test_impossible_sampling_is_refused(terms):
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=next(iter(terms))):
         Sampling(**terms)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from medbench.harness.errors import UsageError
+from medbench.tasks.synthesis.generator import network
 from medbench.tasks.synthesis.generator.config import read_config
+from medbench.tasks.synthesis.generator.draws import choose
 from medbench.tasks.synthesis.generator.load import load_generator, new_generator
 from medbench.tasks.synthesis.generator.network import Generator
 from medbench.tasks.synthesis.generator.sampling import Sampling
@@ -88,8 +91,6 @@ def small(request):
 
 @pytest.mark.parametrize("scale", [1.0, 2.5])
 def test_cached_logits_are_those_without_a_cache(small, monkeypatch, scale):
-    from medbench.tasks.synthesis.generator import network
-
     seen = []
 
     def choose(logits, numbers, sampling):
@@ -98,7 +99,7 @@ def test_cached_logits_are_those_without_a_cache(small, monkeypatch, scale):
 
     monkeypatch.setattr(network, "choose", choose)
     classes = torch.tensor([0, 2, 1])
-    tokens = small.generate(classes, sampling=Sampling(cfg_scale=scale))
+    tokens = small.generate(classes, sampling=Sampling(cfg_scale=scale, rows=3))
     with torch.no_grad():
         wanted = small.logits(classes, tokens)
         if scale != 1:
@@ -118,6 +119,37 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch(small):
         alone = small.generate([name], seed=5, images=[number])
         assert torch.equal(alone[0], together[row])
     assert not torch.equal(together, small.generate(classes, seed=6, images=numbers))
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_logits_of_an_image_are_the_same_bits_in_batches_of_any_size(monkeypatch, scale):
+    """With thousands of codes, nearly alike, a last bit of a logit soon gives another code."""
+    terms = {"dim": 128, "n_layer": 4, "n_head": 4, "num_classes": 9, "block_size": 4}
+    config = read_config({**terms, "vocab_size": 8 * 4096, "num_codebooks": 8})
+    generator = new_generator(config, seed=0).eval()
+    source = torch.Generator().manual_seed(1)
+    torch.nn.init.normal_(generator.output.linear_head.weight, std=0.02, generator=source)
+    sampling, seen = Sampling(cfg_scale=scale), []
+
+    def recorded(logits, numbers, sampling):
+        seen.append(logits)
+        return choose(logits, numbers, sampling)
+
+    monkeypatch.setattr(network, "choose", recorded)
+
+    def drawn(images):
+        """The codes, and the logits of each of them: (B, 8, 4), (B, 32, 4096)."""
+        seen.clear()
+        codes = generator.generate([i % 9 for i in images], sampling=sampling, images=images)
+        parts = torch.stack(seen).unflatten(0, (-1, 4 * 8)).transpose(1, 2)
+        return codes, parts.flatten(0, 1)[: len(images)]
+
+    codes, logits = drawn(range(64))
+    for size in (1, 2, 5, 12):
+        for images in (range(size), range(64 - size, 64)):
+            found = drawn(images)
+            assert torch.equal(found[0], codes[images.start : images.stop]), size
+            assert torch.equal(found[1], logits[images.start : images.stop]), size
 
 
 def test_a_draw_leaves_the_global_generator_alone(small):
@@ -180,6 +212,33 @@ def test_impossible_configurations_are_refused(terms, words):
 def test_generate_refuses_the_class_that_stands_for_none():
     with pytest.raises(UsageError, match="classes must be in 0 to 2"):
         _small(1, "raster").generate([3])
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"seed": -1}, r"seed must be in 0 to 2\*\*64 - 1, got -1"),
+        ({"seed": 2**64}, "seed must be in 0"),
+        ({"seed": 0.5}, "seed must be a whole number, got 0.5"),
+        ({"images": [-1]}, "image number must be in 0"),
+        ({"images": [2**64]}, "image number must be in 0"),
+        ({"images": [1, 2]}, "2 image numbers for 1 classes"),
+        ({"classes": 0}, r"got torch.int64 \(\)"),
+        ({"classes": []}, "at least one whole number"),
+        ({"classes": ["a"]}, r"whole numbers, got \['a'\]"),
+        ({"classes": torch.tensor([0.7])}, "got torch.float32"),
+        ({"classes": [True]}, "got torch.bool"),
+    ],
+)
+def test_generate_refuses_what_would_be_taken_for_another_number(terms, words):
+    with pytest.raises(UsageError, match=words):
+        _small(1, "raster").generate(**({"classes": [0]} | terms))
+
+
+def test_generate_takes_whole_numbers_of_any_kind(small):
+    wanted = small.generate([0, 2], seed=3, images=[1, 2**64 - 1])
+    classes, images = torch.tensor([0, 2], dtype=torch.int32), np.array([1, 2**64 - 1], np.uint64)
+    assert torch.equal(small.generate(classes, seed=np.int64(3), images=images), wanted)
 
 
 def test_generator_that_always_sees_its_class_has_no_row_for_none_and_takes_no_guidance():

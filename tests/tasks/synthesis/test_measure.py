@@ -144,3 +144,21 @@ def test_interval_is_students_of_the_mean_over_seeds():
     assert list(found.replicates) == list(seeds)
     assert found.flags == ["5 sampling seeds, standard deviation 0.326"]
     assert _value(scores, "a").low is None
+
+
+@pytest.mark.parametrize(
+    ("name", "seeds", "wanted"),
+    [
+        ("recall", (0.5, 1.0), (0.0, 1.0)),
+        ("density", (0.1, 1.4), (0.0, None)),
+        ("kid", (0.001, -0.002), (None, None)),
+    ],
+)
+def test_interval_ends_where_the_metrics_range_does(name, seeds, wanted):
+    scores = _scores(name)
+    scores.add(name, {"a": Value(seeds, 10)})
+    (found,) = scores.metrics
+    margin = stats.t.ppf(0.975, 1) * np.std(seeds, ddof=1) / np.sqrt(2)
+    free = np.mean(seeds) - margin, np.mean(seeds) + margin
+    ends = [end if cut is None else cut for end, cut in zip(free, wanted, strict=True)]
+    assert [found.low, found.high] == pytest.approx(ends)

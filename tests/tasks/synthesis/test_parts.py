@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ from medbench.tasks.synthesis.reference import (
     choose_reference,
     scored_training_images,
 )
-from medbench.tasks.synthesis.task import TASK
+from medbench.tasks.synthesis.task import TASK, SynthesisTask
 from medbench.tasks.synthesis.tokenizer_key import tokenizer_key
 
 DOCS = Path(__file__).parents[3] / "docs" / "synthesis.md"
@@ -160,6 +161,14 @@ def test_limit_is_of_each_label_where_labels_are_the_classes():
     assert group_limit(_dataset(labels), 10, None) is None, "all of a set that has too few"
     assert group_limit(_dataset(labels), None, 7) == 7
     assert group_limit(_dataset([None] * 20), 6, None) == 6
+
+
+@pytest.mark.parametrize("label", ["a" * 81, "two\nlines"])
+def test_label_that_no_record_can_hold_is_refused_before_an_image_is_read(label):
+    dataset = _dataset(["b" * 80] * 9 + [label] * 9)
+    with pytest.raises(UsageError, match=re.escape(f"{label!r} has {len(label)} characters")):
+        SynthesisTask().scored_limit(dataset, {}, None)
+    assert find_classes(_dataset(["b" * 80, "c"]).items(None)) == (f"label:{'b' * 80}", "label:c")
 
 
 def test_no_class_has_more_training_images_than_asked_for():

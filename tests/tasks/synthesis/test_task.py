@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from medbench.harness.errors import MissingPrerequisite, UsageError
+from medbench.harness.errors import CellFailed, MissingPrerequisite, UsageError
 from medbench.harness.locations import cache_root
 from medbench.harness.protocol import Encoding
 from medbench.leaderboard.site.build import build_site
@@ -95,12 +95,13 @@ def test_codes_and_generator_are_kept_and_give_the_same_again(synthesise, own_ca
 def test_another_seed_gives_other_samples_of_the_same_generator(synthesise, own_cache, tmp_path):
     synthesise(TOY)
     synthesise(TOY, output="other", seed=1, batch_size=3)
+    shutil.rmtree(cache_root() / "samples")
     synthesise(TOY, output="same", batch_size=3)
     tables = {
         name: pd.read_parquet(next((tmp_path / name).rglob("*.parquet")))
         for name in ("results", "other", "same")
     }
-    assert (tables["results"]["named"] == tables["same"]["named"]).all()
+    assert (tables["results"]["sha256"] == tables["same"]["sha256"]).all()
     assert (tables["results"]["sha256"] != tables["other"]["sha256"]).any()
     _generator_folder()
 
@@ -186,6 +187,20 @@ def test_checkpoint_file_is_taken_in_the_published_order_and_marked(
     assert "unverified generator" in record.metric("class_accuracy", "macro").flags
 
 
+def test_checkpoint_file_of_another_shape_is_refused_before_anything_is_trained_or_measured(
+    synthesise, own_cache, tmp_path, monkeypatch
+):
+    def begun(*_, **__):
+        pytest.fail("begun")
+
+    for name in ("trained_classifier", "build_extractor", "original_features"):
+        monkeypatch.setattr(f"medbench.tasks.synthesis.stages.{name}", begun)
+    checkpoint = tmp_path / "other.pt"
+    torch.save({"model": {"norm.weight": torch.ones(7)}}, checkpoint)
+    with pytest.raises(UsageError, match="does not fit the network"):
+        synthesise(TOY, generator=checkpoint, modality="dermoscopy")
+
+
 def test_codes_that_the_code_behind_a_name_changed_are_learnt_anew(
     synthesise, own_cache, monkeypatch
 ):
@@ -216,6 +231,30 @@ def test_samples_are_drawn_once_for_any_definition_of_the_metrics(
     assert again.metric("diversity", "mri").n == 3
     name = ("class_accuracy", "mri", "")
     assert _values(again)[name] == _values(first)[name] is not None
+
+
+def test_samples_stay_themselves_when_more_are_drawn(synthesise, own_cache, tmp_path, micro):
+    more = micro.with_name("more.yaml")
+    more.write_text(micro.read_text().replace("samples: 6", "samples: 40"))
+    synthesise(TOY)
+    synthesise(TOY, output="more", preset=more)
+    few, many = (
+        pd.read_parquet(next((tmp_path / name).rglob("*.parquet"))).set_index("id")["sha256"]
+        for name in ("results", "more")
+    )
+    assert len(many) > len(few)
+    assert (many[few.index] == few).all()
+
+
+def test_memory_that_does_not_suffice_for_sampling_is_told_with_the_way_out(
+    synthesise, own_cache, monkeypatch
+):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("medbench.tasks.synthesis.generator.network.Generator.generate", full)
+    with pytest.raises(CellFailed, match=r"32 images at a time.*sampling: \{rows"):
+        synthesise(TOY)
 
 
 def test_folder_without_a_generator_is_refused(synthesise, tmp_path):
