@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from pydantic import FiniteFloat
+
 from ..errors import ExitCode, UsageError
 from ..record import Record
 from ..record_files import record_path
@@ -68,7 +70,7 @@ class Attempt:
 
     key: str
     verdict: Verdict
-    seconds: float
+    seconds: FiniteFloat
     tries: int
     reason: str = ""
     record: str = ""

@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pytest
+
 from medbench.__main__ import invoke
-from medbench.harness.errors import ExitCode
+from medbench.harness.errors import ExitCode, UsageError
 from medbench.harness.record_files import load_record, record_files
 from medbench.harness.runner import execute
 from medbench.harness.sweep.attempt import Attempt
@@ -19,7 +21,7 @@ from medbench.harness.sweep.estimate import estimate
 from medbench.harness.sweep.recorded import recorded
 from medbench.harness.sweep.report import plan_text, result_text
 from medbench.harness.sweep.spec import SweepSpec, TaskTerms, TokenizerTerms
-from medbench.harness.sweep.state import SweepState
+from medbench.harness.sweep.state import SweepState, read_attempts
 from medbench.harness.sweep.sweep import SweepResult, work_through
 
 
@@ -146,6 +148,37 @@ def test_a_line_that_a_kill_cut_off_is_passed_over_and_swallows_no_other(tmp_pat
     assert set(state.latest()) == set("ab")
     state.add(Attempt("d", "done", 1.0, 1))
     assert set(state.latest()) == set("abd")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seconds": "x"},
+        {"seconds": float("nan")},
+        {"record": 5},
+        {"verdict": "fine"},
+        {"key": []},
+    ],
+)
+def test_a_damaged_line_is_passed_over_with_a_warning(tmp_path, caplog, change):
+    whole = asdict(Attempt("a", "done", 1.0, 1))
+    path = tmp_path / "attempts.jsonl"
+    path.write_text("\n".join(map(json.dumps, [whole, whole | change])) + "\n" + "[" * 100_000)
+    assert read_attempts(path) == [Attempt("a", "done", 1.0, 1)]
+    assert f"{path}: 2 of 3 lines are damaged" in caplog.text
+
+
+def test_an_attempt_whose_record_can_be_no_path_is_not_done(tmp_path):
+    cells = cells_of(SPEC)
+    for cell, record in zip(cells, ("a" * 5000, "\0"), strict=True):
+        SweepState(tmp_path).add(Attempt(cell.key, "done", 1.0, 1, record=record))
+    assert recorded(cells, tmp_path) == {}
+
+
+def test_attempts_that_are_no_file_are_refused_by_name(tmp_path):
+    (tmp_path / ".sweep" / "attempts.jsonl").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"cannot read .*attempts\.jsonl.*Remove it"):
+        SweepState(tmp_path).latest()
 
 
 def test_time_and_disk_are_estimated_from_cells_of_the_same_kind_as_far_as_known(tmp_path):
