@@ -117,6 +117,11 @@ _QUESTIONS = (
 )
 _INDEX = json.dumps({"weight_map": dict.fromkeys(["model.w", "model.h"], "model.safetensors")})
 _SWEEP = "tokenizers: [meditok, jpeg]\ntasks: [recon, {name: probe, limit: 3}]\nseeds: [0, 1]\n"
+_ATTEMPTS = (
+    '{"key": "0a", "verdict": "done", "seconds": 1.5, "tries": 1, "reason": "", "record": '
+    '"recon/sample/a@b/c.json", "status": "ok"}\n'
+    '{"key": "0b", "verdict": "failed", "seconds": 2, "tries": 2, "reason": "why"}\n'
+)
 _PRESET = "extends: tiny\nsummary: mine\nsamples: 20\nsampling: {temperature: 1.0}\n"
 _GATE = "alpha: 0.01\nmetrics: [psnr, ssim]\ngroups: overall\nminimum_effect: {psnr: 0.1}\n"
 _MARKS = "a/b/c@d/00000000: {mark: verified, by: A, date: '2026-01-01', reason: r}\n"
@@ -153,6 +158,9 @@ TARGETS: dict[str, Target] = {
         _call("leaderboard.trust", "read_marks", of=lambda path: path.parent),
     ),
     "sweeps": Target("s.yaml", _texts(_SWEEP), _call("harness.sweep.spec", "read_spec")),
+    "attempts": Target(
+        "attempts.jsonl", _texts(_ATTEMPTS), _call("harness.sweep.state", "read_attempts")
+    ),
     "training": Target(
         "t.yaml",
         lambda: [*_texts(_TRAINING)(), *_files("tokenizers/recipes/*.yaml")()],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +16,8 @@ T = TypeVar("T")
 
 _ENDING_SECONDS = 60.0
 """How long stopped tasks may take to end."""
+_ANSWER_SECONDS = 5.0
+"""How long a cluster may take to answer."""
 
 
 class EngineName(StrEnum):
@@ -61,6 +65,7 @@ class Cluster:
         self._ray: Any = ray
         if ray.is_initialized():
             return
+        _require_answer(address or os.environ.get("RAY_ADDRESS", ""))
         try:
             ray.init(address=address, log_to_driver=False, include_dashboard=False)
         except (ConnectionError, ValueError) as error:
@@ -114,6 +119,18 @@ class Cluster:
             return TaskEnd(place, None, cause)
         except errors.RayError as error:
             return TaskEnd(place, None, error)
+
+
+def _require_answer(address: str) -> None:
+    """Refuse a `host:port` where nobody listens, which Ray itself would ask for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():  # `auto`, or none; Ray refuses the rest at once
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        message = f"no Ray cluster at {address}: {error}. Start one: ray start --head"
+        raise UsageError(message) from error
 
 
 def _stoppable(work: Callable[..., T], terms: Mapping[str, Any]) -> T:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
+from .device_name import check_device_name
 from .errors import MissingPrerequisite, UsageError
 
 
@@ -23,14 +24,8 @@ def choose_device(requested: str | None) -> str:
     """
     if requested is None or requested == "auto":
         return _own_gpu() if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(requested)
-    except RuntimeError as error:
-        message = f"--device {requested!r} is not a device. Use cpu, cuda, cuda:0 or mps."
-        raise UsageError(message) from error
-    if device.type not in {"cpu", "cuda", "mps"}:
-        message = f"--device {requested!r} is not supported. Use cpu, cuda, cuda:0 or mps."
-        raise UsageError(message)
+    check_device_name(requested)
+    device = torch.device(requested)
     present = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),

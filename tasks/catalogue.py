@@ -9,6 +9,9 @@ from ..harness.registry import TaskPlugin
 SWEEPS = Path(__file__).parent / "sweeps"
 """Grids of cells that come along, by the names of their files."""
 
+SWEEP_COSTS = SWEEPS / "costs.json"
+"""What their cells took, for the estimate of a sweep of which nothing has been run."""
+
 ENTRIES = (
     TaskPlugin(
         "recon",

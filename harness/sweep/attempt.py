@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from ..errors import ExitCode
+from pydantic import FiniteFloat
+
+from ..errors import ExitCode, UsageError
 from ..record import Record
 from ..record_files import record_path
 from .cells import SweepCell
@@ -23,8 +25,10 @@ Verdict = Literal["done", "failed", "refused", "stopped"]
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _MISTAKES = frozenset({ExitCode.USAGE, ExitCode.MISSING_PREREQUISITE})
 """Another try would end the same way."""
-_STOPPED = frozenset({ExitCode.INTERRUPTED, -signal.SIGINT, -signal.SIGTERM})
-"""Somebody wanted it to end."""
+_STOPPED = frozenset({ExitCode.INTERRUPTED, -signal.SIGINT})
+"""Somebody wanted it to end; SIGTERM alone is also how machines that are taken away end it."""
+_TITLE = "# try"
+"""Begins the line above each try in a log."""
 _LOOK_SECONDS = 0.2
 """How often a running cell asks whether it is to stop."""
 
@@ -59,14 +63,14 @@ class Attempt:
             be tried again), `refused` (the request itself cannot be met) or `stopped` (by
             somebody; what is finished of it is kept).
         tries: how many it took.
-        reason: the log's last line where it is not done.
+        reason: the log's last line, or how the process ended, where it is not done.
         record: path of the record below the results directory, where it is done.
         status: the record's.
     """
 
     key: str
     verdict: Verdict
-    seconds: float
+    seconds: FiniteFloat
     tries: int
     reason: str = ""
     record: str = ""
@@ -89,8 +93,10 @@ def attempt(
         log: of this cell.
         device: as `--device` takes it.
         stop: ends the cell as soon as it is set.
+
+    Raises:
+        UsageError: the log cannot be written.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     command = cell.command(output=terms.output, device=device, force=terms.force)
     started = time.monotonic()
     tries, code = 0, 0
@@ -98,16 +104,13 @@ def attempt(
     found = None
     while verdict == "failed" and tries <= terms.retries:
         tries += 1
-        with log.open("ab") as file:
-            file.write(f"# try {tries}: {cell.title}\n".encode())
-            file.flush()
+        with _begun(log, f"{_TITLE} {tries}: {cell.title}\n") as file:
             code, printed = _run(command, terms, file, stop)
         found = _record(printed)
         verdict = "done" if found is not None else _verdict(code, stop)
     seconds = time.monotonic() - started
     if found is None:
-        reason = _last_line(log) or f"exit code {code}"
-        return Attempt(cell.key, verdict, seconds, tries, reason)
+        return Attempt(cell.key, verdict, seconds, tries, _reason(code, log))
     path = record_path(
         Path(),
         task=found.task,
@@ -118,15 +121,33 @@ def attempt(
     return Attempt(cell.key, verdict, seconds, tries, record=str(path), status=found.status)
 
 
+def _begun(log: Path, title: str) -> BinaryIO:
+    """The log, with the title of another try."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = log.open("ab", buffering=0)
+        file.write(title.encode())
+    except OSError as error:
+        reason = error.strerror or error
+        message = f"cannot write {log}: {reason}. Free space or choose another place (--output)."
+        raise UsageError(message) from error
+    return file
+
+
 def _run(
     command: list[str], terms: RunTerms, log: BinaryIO, stop: threading.Event | None
 ) -> tuple[int, bytes]:
     """Exit code and standard output; the process never outlives this call."""
     environment = {**os.environ, **terms.environment}
     environment |= dict.fromkeys(_THREADS, str(terms.threads))
-    with subprocess.Popen(  # noqa: S603 (our own command)
-        command, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=terms.folder
-    ) as process:
+    try:
+        process = subprocess.Popen(  # noqa: S603 (our own command)
+            command, stdout=subprocess.PIPE, stderr=log, env=environment, cwd=terms.folder
+        )
+    except OSError as error:  # no memory for one more, too long a command, no such folder
+        log.write(f"cannot start: {error}\n".encode())
+        return ExitCode.FAILED_CHECK, b""
+    with process:
         try:
             printed = _printed(process, stop)
         except BaseException:  # Ray stops a task by a KeyboardInterrupt
@@ -161,6 +182,13 @@ def _verdict(code: int, stop: threading.Event | None) -> Verdict:
     return "refused" if code in _MISTAKES else "failed"
 
 
-def _last_line(log: Path) -> str:
+def _reason(code: int, log: Path) -> str:
+    """The last line of the last try, and the signal that ended it."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    said = "" if last.startswith(_TITLE) else last
+    if code >= 0:
+        return said or f"exit code {code}"
+    known = -code in set(signal.Signals)
+    name = signal.Signals(-code).name if known else f"signal {-code}"
+    return f"ended by {name}" + (f" after: {said}" if said else "")

@@ -107,14 +107,25 @@ def cells_of(spec: SweepSpec) -> list[SweepCell]:
     """All cells, task by task, so that ingested data and trained parts are shared early.
 
     Raises:
-        UsageError: an unknown tokenizer, task, data set or option, or a `*@VARIANT` that nobody
-            has ready. What only is not on this machine refuses its own cells, when they are run.
+        UsageError: an unknown tokenizer, task, data set or option, a limit, seed or text that no
+            command takes, or a `*@VARIANT` that nobody has ready. What only is not on this machine
+            refuses its own cells, when they are run.
     """
     tokenizers = [each for terms in spec.tokenizers for each in _named(terms)]
     for each in tokenizers:
         each.choice()
     cells = [cell for terms in spec.tasks for cell in _of_task(spec, terms, tokenizers)]
+    for cell in cells:
+        _check_arguments(cell)
     return list(dict.fromkeys(cells))
+
+
+def _check_arguments(cell: SweepCell) -> None:
+    """By the rules of the command that will run it."""
+    cell.request(Path())
+    if any("\0" in word for word in cell.arguments()):
+        message = f"{cell.title!r} holds a null character, which no command takes; remove it"
+        raise UsageError(message)
 
 
 def _named(terms: TokenizerTerms) -> Iterator[TokenizerTerms]:

@@ -1,4 +1,4 @@
-"""How long a sweep will take and what it will keep, from the cells that have been run."""
+"""How long a sweep will take on one machine, and what it will keep."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from .attempt import Attempt
 from .cells import SweepCell
+from .costs import Costs, tabled
 from .spec import SweepSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of the cells that are still to be run, as far as their like has been run here.
+    """Of the cells that are still to be run, as far as anything is known of them.
 
     Attributes:
-        known: cells whose like has been run.
-        seconds: wall clock of these.
+        known: cells whose like has been run here, or is in the table.
+        tabled: those of them that only the table knows.
+        slots: cells at a time.
+        seconds: wall clock of the known ones: never less than the longest takes.
         bytes_kept: by their records and galleries.
         unknown: the others: how many of each task and data set.
     """
 
     known: int
+    tabled: int
+    slots: int
     seconds: float
     bytes_kept: int
     unknown: Counter[str]
@@ -36,7 +40,7 @@ def estimate(
     done: Mapping[str, Attempt],
     output: Path,
 ) -> Estimate:
-    """Sum the medians of finished cells of the same task, data set and options.
+    """Sum what the unfinished cells take, by those that are finished, else by the table.
 
     Args:
         spec: says how many run at a time.
@@ -44,29 +48,18 @@ def estimate(
         done: finished attempts by cell.
         output: results directory, where their records lie.
     """
-    seconds: dict[tuple, list[float]] = {}
-    kept: dict[tuple, list[int]] = {}
-    for cell in cells:
-        if cell.key in done:
-            found = done[cell.key]
-            seconds.setdefault(_like(cell), []).append(found.seconds)
-            kept.setdefault(_like(cell), []).append(_bytes_beside(output / found.record))
     left = [cell for cell in cells if cell.key not in done]
-    known = [_like(cell) for cell in left if _like(cell) in seconds]
-    others = [f"{cell.task} on {cell.dataset}" for cell in left if _like(cell) not in seconds]
+    here = Costs(cells, done, output)
+    measured = [cost for cell in left if (cost := here.of(cell))]
+    others = [cell for cell in left if here.of(cell) is None]
+    known = measured + [cost for cell in others if (cost := tabled(cell))]
+    slots = len(spec.devices) * spec.at_a_time
+    seconds = [cost.seconds for cost in known]
     return Estimate(
         known=len(known),
-        seconds=sum(median(seconds[like]) for like in known) / (len(spec.devices) * spec.at_a_time),
-        bytes_kept=sum(int(median(kept[like])) for like in known),
-        unknown=Counter(others),
+        tabled=len(known) - len(measured),
+        slots=slots,
+        seconds=max(sum(seconds) / slots, max(seconds, default=0.0)),
+        bytes_kept=sum(cost.bytes_kept for cost in known),
+        unknown=Counter(f"{cell.task} on {cell.dataset}" for cell in others if not tabled(cell)),
     )
-
-
-def _bytes_beside(record: Path) -> int:
-    """Of the record, its rows and its gallery."""
-    files = [*record.parent.glob(f"{record.stem}.*"), *record.parent.glob(f"{record.stem}.*/**/*")]
-    return sum(path.stat().st_size for path in files if path.is_file())
-
-
-def _like(cell: SweepCell) -> tuple:
-    return (cell.task, cell.dataset, cell.limit, cell.options)

@@ -24,7 +24,7 @@ def recorded(cells: Sequence[SweepCell], output: Path) -> dict[str, Attempt]:
     alike: dict[SweepCell, list[SweepCell]] = {}
     for cell in cells:
         last = latest.get(cell.key)
-        if last is not None and last.verdict == "done" and (output / last.record).is_file():
+        if last is not None and last.verdict == "done" and _is_file(output / last.record):
             alike.setdefault(replace(cell, tokenizer="", own=()), []).append(cell)
     return {
         cell.key: replace(
@@ -36,6 +36,13 @@ def recorded(cells: Sequence[SweepCell], output: Path) -> dict[str, Attempt]:
         for cell, answer in zip(group, _answers(group, output), strict=False)
         if answer.record is not None and answer.path is not None
     }
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long: whoever shares the folder may write anything
+        return False
 
 
 def _answers(alike: Sequence[SweepCell], output: Path) -> list[CellResult]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from .attempt import Attempt
 from .board import told
 from .cells import SweepCell
+from .costs import table_machine
 from .estimate import Estimate, estimate
 from .spec import SweepSpec
 from .state import SweepState
@@ -40,8 +41,12 @@ def _estimate_lines(guess: Estimate, left: int) -> list[str]:
     lines = []
     if guess.known:
         which = "" if guess.known == left else f" for {guess.known} of them"
-        size = guess.bytes_kept / 1e6
-        lines.append(f"about {guess.seconds / 60:.1f} minutes, {size:.1f} MB of results{which}")
+        lines.append(
+            f"about {guess.seconds / 60:.1f} minutes on one machine, {guess.slots} at a time, and "
+            f"{guess.bytes_kept / 1e6:.1f} MB of results{which} (the cache is not counted)"
+        )
+    if guess.tabled:
+        lines.append(f"{guess.tabled} of these by a table that was measured on {table_machine()}")
     if guess.unknown:
         kinds = ", ".join(f"{count} of {kind}" for kind, count in guess.unknown.items())
         lines.append(

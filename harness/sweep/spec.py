@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..device_name import check_device_name
 from ..documents import load_yaml
 from ..errors import UsageError
 from ..files import canonical_json
@@ -128,7 +129,7 @@ class SweepSpec:
         """Refuse what cannot be carried out.
 
         Raises:
-            UsageError: an empty grid, or a count below one.
+            UsageError: an empty grid, a count below one, or what is no device.
         """
         for name in ("tokenizers", "tasks", "seeds", "devices"):
             if not getattr(self, name):
@@ -139,6 +140,8 @@ class SweepSpec:
             if count is not None and count < least:
                 message = f"{name} is {count}; it must be at least {least}"
                 raise UsageError(message)
+        for device in self.devices:
+            check_device_name(device)
 
 
 def read_spec(path: Path) -> SweepSpec:

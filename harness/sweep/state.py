@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
+from pydantic import TypeAdapter, ValidationError
+
+from ..documents import LARGEST_JSON_BYTES, read_file
 from ..errors import UsageError
 from .attempt import Attempt
 
+logger = logging.getLogger(__name__)
+
 FOLDER = ".sweep"
+_LINE = TypeAdapter(Attempt)
 
 
 class SweepState:
@@ -44,17 +51,40 @@ class SweepState:
             raise UsageError(message) from error
 
     def latest(self) -> dict[str, Attempt]:
-        """The last attempt of each cell."""
-        if not self._path.is_file():
-            return {}
-        found: dict[str, Attempt] = {}
-        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                attempt = Attempt(**json.loads(line))
-            except (ValueError, TypeError):
-                continue
-            found[attempt.key] = attempt
-        return found
+        """The last attempt of each cell; errors as those of `read_attempts`."""
+        return {each.key: each for each in read_attempts(self._path)}
+
+
+def read_attempts(path: Path) -> list[Attempt]:
+    """The attempts of a file, in its order; none where there is no file.
+
+    Lines that are none are passed over with a warning: their cells are asked again.
+
+    Raises:
+        UsageError: the file cannot be read, is larger than `LARGEST_JSON_BYTES`, or no file.
+    """
+    try:
+        data = read_file(path, LARGEST_JSON_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError) as error:
+        message = f"cannot read {path}: {error}. Remove it: finished cells are found again."
+        raise UsageError(message) from error
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    found = [attempt for attempt in map(_attempt, lines) if attempt is not None]
+    if damaged := len(lines) - len(found):
+        logger.warning(
+            "%s: %d of %d lines are damaged and passed over; their cells are asked again",
+            *(path, damaged, len(lines)),
+        )
+    return found
+
+
+def _attempt(line: bytes) -> Attempt | None:
+    try:
+        return _LINE.validate_json(line, strict=True)
+    except ValidationError:
+        return None
 
 
 def _byte(file: BinaryIO, place: int) -> bytes:

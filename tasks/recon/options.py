@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...harness.errors import UsageError
 from ...harness.metrics.extractors.inception_definition import VARIANTS
 from ...harness.metrics.extractors.named import NamedExtractor, resolve
 
@@ -34,6 +35,9 @@ def understand(options: Mapping[str, str]) -> Asked:
         UsageError: a value that reconstruction does not know, or a file that is not there.
         MissingPrerequisite: weights that were asked for by name are not on this machine.
     """
+    if (flag := options.get("retention", "yes")) != "yes":
+        message = f"--retention is {flag!r}; it is asked for or not (in a sweep: true or false)"
+        raise UsageError(message)
     names = list(dict.fromkeys(filter(None, options.get("extractor", "").split(","))))
     own = {LPIPS_VGG, *VARIANTS}
     return Asked(

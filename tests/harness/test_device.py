@@ -13,7 +13,7 @@ def test_the_best_device_is_chosen_where_none_is_asked_for():
     assert choose_device("cpu") == "cpu"
 
 
-@pytest.mark.parametrize("name", ["gpu", "cpu:x", "meta", ""])
+@pytest.mark.parametrize("name", ["gpu", "cpu:x", "meta", "", "cuda:300"])
 def test_what_is_no_device_is_a_usage_error(name):
     with pytest.raises(UsageError, match="--device"):
         choose_device(name)

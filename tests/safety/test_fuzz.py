@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 NAMES = (
     *("records", "model-cards", "dataset-cards", "declarations", "thresholds", "gate", "marks"),
-    *("sweeps", "training", "presets", "configs", "jsonl", "csv", "parquet", "npz", "tar"),
-    *("images", "dicom", "nifti", "nifti-gz", "torch", "safetensors", "indices", "answers"),
+    *("sweeps", "attempts", "training", "presets", "configs", "jsonl", "csv", "parquet", "npz"),
+    *("tar", "images", "dicom", "nifti", "nifti-gz", "torch", "safetensors", "indices", "answers"),
 )
 QUICK, THOROUGH = 12, 600
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,18 @@ from medbench.harness.sweep.cells import SweepCell
 from medbench.harness.sweep.engines import LocalEngine
 from medbench.harness.sweep.spec import SweepSpec, TaskTerms, TokenizerTerms
 from medbench.harness.sweep.state import SweepState
+
+
+@pytest.fixture
+def ending(monkeypatch) -> Callable[[str], SweepCell]:
+    """A cell whose process does what the code says."""
+
+    def make(code: str) -> SweepCell:
+        command = [sys.executable, "-c", f"import os, signal, sys; {code}"]
+        monkeypatch.setattr(SweepCell, "command", lambda *_, **__: command)
+        return SweepCell("mean", "recon", "sample")
+
+    return make
 
 
 def _try(cell: SweepCell, output: Path, retries: int = 1) -> Attempt:
@@ -41,18 +54,44 @@ def test_a_cell_that_cannot_be_met_is_refused_once_with_the_reason(tmp_path):
         ("sys.exit(4)", "failed", 2),
         ("sys.exit(75)", "failed", 2),
         ("os.kill(os.getpid(), 9)", "failed", 2),
+        ("os.kill(os.getpid(), 15)", "failed", 2),
         ("sys.exit(2)", "refused", 1),
         ("sys.exit(3)", "refused", 1),
         ("sys.exit(130)", "stopped", 1),
         ("signal.signal(2, signal.SIG_DFL); os.kill(os.getpid(), 2)", "stopped", 1),
-        ("os.kill(os.getpid(), 15)", "stopped", 1),
     ],
 )
-def test_what_another_try_may_mend_is_tried_again(tmp_path, monkeypatch, end, verdict, tries):
-    command = [sys.executable, "-c", f"import os, signal, sys; {end}"]
-    monkeypatch.setattr(SweepCell, "command", lambda *_, **__: command)
-    found = _try(SweepCell("mean", "recon", "sample"), tmp_path)
+def test_what_another_try_may_mend_is_tried_again(tmp_path, ending, end, verdict, tries):
+    found = _try(ending(end), tmp_path)
     assert (found.verdict, found.tries) == (verdict, tries)
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("sys.exit(4)", "exit code 4"),
+        ("sys.exit('told')", "told"),
+        ("os.kill(os.getpid(), 15)", "ended by SIGTERM"),
+        ("os.write(2, b'step 3'); os.kill(os.getpid(), 9)", "ended by SIGKILL after: step 3"),
+        ("os.kill(os.getpid(), 40)", "ended by signal 40"),
+    ],
+)
+def test_the_reason_says_how_a_cell_ended(tmp_path, ending, end, reason):
+    assert _try(ending(end), tmp_path).reason == reason
+
+
+def test_a_command_that_cannot_be_started_fails_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(SweepCell, "command", lambda *_, **__: [str(tmp_path / "gone")])
+    found = _try(SweepCell("mean", "recon", "sample"), tmp_path)
+    assert (found.verdict, found.tries) == ("failed", 2)
+    assert found.reason.startswith("cannot start: ")
+
+
+def test_an_output_that_is_a_file_is_refused(spec_file, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    code = invoke(["sweep", str(spec_file), "--output", str(tmp_path / "file")])
+    assert code == ExitCode.USAGE
+    assert "choose another place (--output)" in capsys.readouterr().err
 
 
 def test_a_crash_takes_nothing_else_along(tmp_path, monkeypatch):

@@ -45,6 +45,7 @@ def test_a_task_may_be_its_name_alone(tmp_path):
         ("tokenizers: [mean]\ntasks: [recon]\nthreads: 0\n", "at least 1"),
         ("tokenizers: [mean]\ntasks: [recon]\nretries: '1'\n", "retries"),
         ("tokenizers: [mean]\ntasks: [recon]\nbatch_size: 0\n", "batch_size is 0"),
+        ("tokenizers: [mean]\ntasks: [recon]\ndevices: [cpu, gpu]\n", "'gpu' is not a device"),
         ("tokenizers: [{weights: a.pt}]\ntasks: [recon]\n", r"tokenizers\[0\] lacks name"),
         ("tokenizers: [{name: '*@tiny', label: a}]\ntasks: [recon]\n", "names many"),
         ("tokenizers: !!python/object/apply:os.system [x]\n", "not a readable sweep"),
@@ -124,9 +125,14 @@ def test_a_flag_that_is_false_is_not_given():
         ({"tasks": (TaskTerms("recon", options={"retenton": True}),)}, "--retenton is not an"),
         ({"tasks": (TaskTerms("recon", options={"preset": "tiny"}),)}, "--preset is not an"),
         ({"tasks": (TaskTerms("synthesis", options={"preset": "tyni"}),)}, "tyni"),
+        ({"tasks": (TaskTerms("recon", limit=0),)}, "--limit is 0; it must be at least 1"),
+        ({"tasks": (TaskTerms("recon"),), "limit": -3}, "--limit is -3; it must be at least 1"),
+        ({"tasks": (TaskTerms("probe", seeds=(0, -1)),)}, "--seed is -1; it must be in 0 to"),
+        ({"tasks": (TaskTerms("recon", options={"retention": "maybe"}),)}, "retention is 'maybe'"),
+        ({"tasks": (TaskTerms("recon", ("folder:a\0b",)),)}, "holds a null character"),
     ],
 )
-def test_unknown_names_are_refused_before_anything_runs(changed, message):
+def test_unknown_names_and_impossible_values_are_refused_before_anything_runs(changed, message):
     with pytest.raises(UsageError, match=message):
         cells_of(replace(SPEC, **changed))
 

@@ -6,20 +6,24 @@ import json
 import subprocess
 import sys
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pytest
+
 from medbench.__main__ import invoke
-from medbench.harness.errors import ExitCode
+from medbench.harness.errors import ExitCode, UsageError
 from medbench.harness.record_files import load_record, record_files
 from medbench.harness.runner import execute
 from medbench.harness.sweep.attempt import Attempt
 from medbench.harness.sweep.cells import cells_of
+from medbench.harness.sweep.costs import table_machine, tabled
 from medbench.harness.sweep.estimate import estimate
+from medbench.harness.sweep.named import find_spec
 from medbench.harness.sweep.recorded import recorded
 from medbench.harness.sweep.report import plan_text, result_text
 from medbench.harness.sweep.spec import SweepSpec, TaskTerms, TokenizerTerms
-from medbench.harness.sweep.state import SweepState
+from medbench.harness.sweep.state import SweepState, read_attempts
 from medbench.harness.sweep.sweep import SweepResult, work_through
 
 
@@ -148,6 +152,37 @@ def test_a_line_that_a_kill_cut_off_is_passed_over_and_swallows_no_other(tmp_pat
     assert set(state.latest()) == set("abd")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seconds": "x"},
+        {"seconds": float("nan")},
+        {"record": 5},
+        {"verdict": "fine"},
+        {"key": []},
+    ],
+)
+def test_a_damaged_line_is_passed_over_with_a_warning(tmp_path, caplog, change):
+    whole = asdict(Attempt("a", "done", 1.0, 1))
+    path = tmp_path / "attempts.jsonl"
+    path.write_text("\n".join(map(json.dumps, [whole, whole | change])) + "\n" + "[" * 100_000)
+    assert read_attempts(path) == [Attempt("a", "done", 1.0, 1)]
+    assert f"{path}: 2 of 3 lines are damaged" in caplog.text
+
+
+def test_an_attempt_whose_record_can_be_no_path_is_not_done(tmp_path):
+    cells = cells_of(SPEC)
+    for cell, record in zip(cells, ("a" * 5000, "\0"), strict=True):
+        SweepState(tmp_path).add(Attempt(cell.key, "done", 1.0, 1, record=record))
+    assert recorded(cells, tmp_path) == {}
+
+
+def test_attempts_that_are_no_file_are_refused_by_name(tmp_path):
+    (tmp_path / ".sweep" / "attempts.jsonl").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"cannot read .*attempts\.jsonl.*Remove it"):
+        SweepState(tmp_path).latest()
+
+
 def test_time_and_disk_are_estimated_from_cells_of_the_same_kind_as_far_as_known(tmp_path):
     cells = cells_of(SPEC)
     nothing = estimate(SPEC, cells, {}, tmp_path)
@@ -155,13 +190,55 @@ def test_time_and_disk_are_estimated_from_cells_of_the_same_kind_as_far_as_known
     asked(cells[:1], tmp_path)
     done = recorded(cells, tmp_path)
     one = estimate(SPEC, cells, done, tmp_path)
-    assert (one.known, one.seconds, one.unknown) == (1, 2.0 / 2, {})  # two at a time
+    # Two at a time make a single cell no quicker.
+    assert (one.known, one.seconds, one.slots, one.unknown) == (1, 2.0, 2, {})
     assert one.bytes_kept > 1000
     further = cells_of(replace(SPEC, tasks=(TASK, TaskTerms("probe", limit=3))))
     said = plan_text(SPEC, further, done, tmp_path)
-    assert "about 0.0 minutes" in said
-    assert "MB of results for 1 of them" in said
+    assert "about 0.0 minutes on one machine, 2 at a time" in said
+    assert "MB of results for 1 of them (the cache is not counted)" in said
     assert "unknown for 2 cells (2 of probe on medsynth)" in said
+
+
+@pytest.mark.parametrize(("at_a_time", "seconds"), [(1, 42.0 + 21.0), (2, 40.0), (8, 40.0)])
+def test_a_cell_takes_what_its_own_tokenizer_took_and_the_longest_is_waited_for(
+    tmp_path, at_a_time, seconds
+):
+    task = TaskTerms("probe", ("sample",), limit=1)
+    spec = SweepSpec(named("mean", "down16"), (task,), seeds=(0, 1), at_a_time=at_a_time)
+    more = replace(spec, tokenizers=named("mean", "down16", "down8"), seeds=(0, 1))
+    took = {"mean@reference": 40.0, "down16@reference": 2.0}
+    cells = [cell for cell in cells_of(more) if cell.seed == 0 or cell.tokenizer in took]
+    done = {
+        cell.key: Attempt(cell.key, "done", took[cell.tokenizer], 1, record="r")
+        for cell in cells
+        if cell.seed == 0 and cell.tokenizer in took
+    }
+    # The other seed of two, and a tokenizer that was not run yet: the median of both, 21 seconds.
+    assert estimate(spec, cells, done, tmp_path).seconds == seconds
+
+
+def test_the_sweep_that_comes_along_has_an_estimate_before_anything_is_run(tmp_path):
+    spec = find_spec("demo")
+    cells = cells_of(spec)
+    guess = estimate(spec, cells, {}, tmp_path)
+    assert (guess.known, guess.tabled, guess.unknown) == (len(cells), len(cells), {})
+    assert 60 < guess.seconds < 24 * 3600
+    assert guess.bytes_kept > 1000 * len(cells)
+    said = plan_text(spec, cells, {}, tmp_path)
+    assert f"{len(cells)} of these by a table that was measured on {table_machine()}" in said
+
+
+def test_the_table_is_for_the_networks_that_it_was_measured_with():
+    cell = next(cell for cell in cells_of(find_spec("demo")) if cell.tokenizer == "meditok@tiny")
+    assert tabled(cell) is not None
+    for other in (
+        replace(cell, tokenizer="meditok@paper"),
+        replace(cell, limit=9),
+        replace(cell, precision="bf16"),
+        replace(cell, own=(("weights", "a.pt"),)),
+    ):
+        assert tabled(other) is None
 
 
 def test_a_sweep_gives_the_records_of_its_runs(spec_file, tmp_path, capsys):
