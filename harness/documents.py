@@ -12,6 +12,7 @@ import json
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,19 @@ DEEPEST = 64
 MOST_NODES = 100_000
 """Of a YAML document with aliases, each counted as often as it is used."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _JSON_OPENS = {str: ("[", "{"), bytes: (b"[", b"{")}
 _JSON_SURROGATE = {str: re.compile(r"\\u[dD][89a-fA-F]"), bytes: re.compile(rb"\\u[dD][89a-fA-F]")}
+
+
+class _Loader(_SAFE):
+    """The safe loader, which would take the last of several equal keys without a word."""
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        """The value of a document's root, which has no key twice in a mapping."""
+        # Before merges are resolved: a key beside `<<` overrides the merged one, and may.
+        _refuse_twice(node, set())
+        return super().construct_document(node)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -74,11 +85,12 @@ def parse_yaml(text: bytes) -> Any:
     """The value of a YAML document: mappings, lists, texts, numbers and dates.
 
     Raises:
-        ValueError: not YAML, too deep, aliases that multiply, or a tag that is no plain data.
+        ValueError: not YAML, too deep, aliases that multiply, a tag that is no plain data, or a
+            key that occurs twice in a mapping.
     """
     try:
-        _check_events(yaml.parse(text, Loader=_LOADER))
-        return yaml.load(text, Loader=_LOADER)  # noqa: S506 (a safe one)
+        _check_events(yaml.parse(text, Loader=_Loader))
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe one)
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(str(error)) from error
     except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
@@ -143,6 +155,25 @@ def _deeper(value: Any) -> bool:
 def _within(value: Any) -> list[Any]:
     found = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [each for each in found if isinstance(each, dict | list)]
+
+
+def _refuse_twice(node: yaml.Node, known: set[int]) -> None:
+    """`known` are the nodes that were looked at: aliases share theirs."""
+    if isinstance(node, yaml.ScalarNode) or id(node) in known:
+        return
+    known.add(id(node))
+    inner = node.value
+    if isinstance(node, yaml.MappingNode):
+        inner = [each for pair in node.value for each in pair]
+        keys = [key for key in inner[::2] if isinstance(key, yaml.ScalarNode)]
+        counts = Counter((key.tag, key.value) for key in keys)
+        for key in keys[::-1]:
+            if counts[key.tag, key.value] > 1:
+                line = key.start_mark.line + 1
+                message = f"line {line}: the key {key.value!r} occurs twice in its mapping"
+                raise ValueError(message)
+    for each in inner:
+        _refuse_twice(each, known)
 
 
 def _check_events(events: Iterator[Any]) -> None:

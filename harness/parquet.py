@@ -85,17 +85,19 @@ def _check_columns(schema: pa.Schema, wanted: Sequence[str], *, flat: bool) -> N
             raise ValueError(message)
 
 
-def column_names(path: Path) -> list[str]:
-    """The columns of a Parquet file.
+def column_names(path: Path, *, flat: bool = False) -> list[str]:
+    """The columns of a Parquet file; `flat`: without those of lists and structures.
 
     Raises:
         UsageError: not a readable Parquet file.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            return list(file.schema_arrow.names)
+            columns = file.schema_arrow
+            return [c.name for c in columns if not (flat and pa.types.is_nested(c.type))]
     except Exception as error:
         message = f"{path}: not a readable Parquet table ({error}). Truncated or damaged."
         raise UsageError(message) from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .files import hash_value
 from .protocol import Colour, Kind, Layout
-from .record_metric import CLOSED, Definition, Metric, known_hash
+from .record_metric import CLOSED, Count, Definition, Metric, Plausible, known_hash
 from .vocabulary import FACET, MACRO, MODALITIES, POOLED, Status
 
 SCHEMA_VERSION = 1
@@ -21,22 +21,26 @@ class _Model(BaseModel):
     model_config = CLOSED | ConfigDict(frozen=True)
 
 
+Side = Annotated[Count, Field(ge=1)]
+"""Of an image, pixels; what is said per pixel divides by it."""
+
+
 class InfoFacts(_Model):
     """`TokenizerInfo` as stored."""
 
     name: str
     variant: str
     kind: Kind
-    resolution: int
-    size_multiple: int
-    downsample: int
+    resolution: Side
+    size_multiple: Count
+    downsample: Count
     layout: Layout
-    codebooks: int
-    codebook_size: int
-    positions: int
-    latent_dims: int
-    feature_dims: int
-    parameters: int
+    codebooks: Count
+    codebook_size: Count
+    positions: Count
+    latent_dims: Count
+    feature_dims: Count
+    parameters: Count
     weights_sha256: str | None
     colour: Colour
     modalities: list[str]
@@ -44,7 +48,7 @@ class InfoFacts(_Model):
     code_licence: str
     weights_licence: str
     source: str
-    bits_per_image: float | None
+    bits_per_image: Plausible | None
     cannot: dict[str, str]
 
 
@@ -62,19 +66,19 @@ class DatasetFacts(_Model):
     split: str
     fingerprint: str
     """SHA-256 over ids, groups, patients and pixels."""
-    n: int
-    groups: dict[str, int]
-    patients: int | None = None
+    n: Count
+    groups: dict[str, Count]
+    patients: Count | None = None
     """Distinct patients, where known."""
-    limit: int | None = None
+    limit: Count | None = None
     """Per group."""
-    resolution: int
+    resolution: Side
     ingest_rule: str
     licence: str
     macro: bool
     pixels: Literal["publish", "local"]
     failed: list[FailedImage] = Field(default_factory=list)
-    notes: dict[str, int] = Field(default_factory=dict)
+    notes: dict[str, Count] = Field(default_factory=dict)
     """What was done while decoding, with counts: {"opaque alpha dropped": 3}."""
     disclosure: str | None = None
     """Whether the tokenizer's authors declare this very set among its training data, in the words
@@ -98,9 +102,9 @@ class Identity(_Model):
     config_sha256: str | None
     data_fingerprint: str
     definitions_sha256: str
-    limit: int | None
+    limit: Count | None
     precision: str
-    seed: int | None
+    seed: Count | None
     """None where the task draws nothing that depends on it."""
     options: dict[str, str] = Field(default_factory=dict)
     """Of the task, files by their hash."""
@@ -116,12 +120,12 @@ class Identity(_Model):
 class Timing(_Model):
     """Seconds, summed over the shards of all (resumed) processes."""
 
-    encode_seconds: float
-    decode_seconds: float
-    metric_seconds: float
-    images_per_second: float | None
+    encode_seconds: Plausible
+    decode_seconds: Plausible
+    metric_seconds: Plausible
+    images_per_second: Plausible | None
     """Encode and decode together."""
-    batch_size: int | None
+    batch_size: Count | None
 
 
 class Environment(_Model):
@@ -138,7 +142,7 @@ class Environment(_Model):
     device: str
     device_name: str | None = None
     precision: str
-    threads: int | None = None
+    threads: Count | None = None
     platform: str
     notes: list[str] = Field(default_factory=list)
     """Why something above is unknown."""
@@ -157,7 +161,7 @@ class GalleryImage(_Model):
     """Further reasons."""
     error: str | None = None
     """The map of its error, relative to the record."""
-    scores: dict[str, float] = Field(default_factory=dict)
+    scores: dict[str, Plausible] = Field(default_factory=dict)
     """Of this image, by metric."""
 
 
@@ -178,7 +182,7 @@ class Record(_Model):
     status_lifted: str | None = None
     """A maintainer's visible note that lifts `suspect`."""
     warnings: list[str] = Field(default_factory=list)
-    clamped_fraction: float | None = None
+    clamped_fraction: Plausible | None = None
     """Share of reconstructed values outside [0, 1] before the one clamp."""
     timing: Timing | None = None
     environment: Environment

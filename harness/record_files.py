@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from .documents import parse_json, read_file
 from .errors import UsageError
 from .files import write_bytes
-from .parquet import read_table
+from .parquet import column_names, read_table
 from .record import SCHEMA_VERSION, Record
 from .record_migrations import migrate
 
@@ -49,6 +49,8 @@ class Stored:
     def rows(self) -> pd.DataFrame | None:
         """The per-image rows: `id`, `group`, `patient`, `sha256` and the scores; None: no file.
 
+        Columns of lists are left out.
+
         Raises:
             UsageError: the file is damaged.
         """
@@ -58,7 +60,8 @@ class Stored:
 
 @lru_cache(maxsize=32)
 def _read_rows(path: Path, changed: int) -> pd.DataFrame:  # noqa: ARG001 (part of the key)
-    return read_table(path)
+    # A probe's scores of its classes are lists; they are for other programs.
+    return read_table(path, column_names(path, flat=True))
 
 
 @dataclass(frozen=True, slots=True)

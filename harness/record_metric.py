@@ -28,6 +28,8 @@ _PLAUSIBLE = 1e12
 """No metric is larger: what is, comes of a broken or a hostile record, and overflows in means."""
 
 Plausible = Annotated[float, Field(ge=-_PLAUSIBLE, le=_PLAUSIBLE)]
+Count = Annotated[int, Field(ge=0, le=int(_PLAUSIBLE))]
+"""Of images, parameters, threads …; JSON's integers have no end, those of the downloads do."""
 
 
 def _packed(values: list[float]) -> array[float]:
@@ -71,7 +73,7 @@ class Metric:
     name: str
     group: str
     value: float | None
-    n: int
+    n: Count
     """Images (or positions, questions …) that the value rests on."""
     direction: Direction
     definition: str
@@ -99,9 +101,6 @@ class Metric:
             raise ValueError(message)
         if self.setting and not SETTING.fullmatch(self.setting):
             message = f"setting {self.setting!r} is not of the form {SETTING.pattern}"
-            raise ValueError(message)
-        if self.n < 0:
-            message = f"{self.name}/{self.group}: n is {self.n}"
             raise ValueError(message)
         value, low, high = self.value, self.low, self.high
         if value is None:

@@ -15,6 +15,7 @@ from ..harness.record_files import Stored
 from ..harness.statistics.bootstrap import Sample, bootstrap_means
 from ..harness.tables import Column
 from ..harness.vocabulary import METRICS
+from ..tasks.probe.definitions import PAPER
 from . import sample_rows
 from .paired_rows import clusters, scores_of, texts
 
@@ -26,6 +27,8 @@ TOLERANCE = 1e-6
 _DRAWN_BY_GROUP = "recon"
 _REPLICATE_TOLERANCE = 1e-5
 """Replicates are stored with seven digits."""
+_OF_CODES = frozenset({"usage", "entropy", "perplexity", "effective_bits_per_pixel"})
+"""Their n counts token positions, not images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +73,10 @@ def recompute(stored: Stored) -> Recomputed:
             again = _again(metric, means, column)
             if again is None:
                 other[column.heading] = None
+                problems += _beyond_rows(stored, rows, metric)
             else:
                 found.append(again)
-    problems = [*problems, *(a.problem for a in found if a.problem is not None)]
+    problems += [a.problem for a in found if a.problem is not None]
     return Recomputed([a for a in found if a.problem is None], problems, list(other))
 
 
@@ -131,6 +135,7 @@ class _Means:
     values: dict[str, float]
     intervals: dict[str, tuple[float | None, float | None]]
     replicates: dict[str, np.ndarray]
+    counts: dict[str, int]
     size: float
 
 
@@ -153,6 +158,7 @@ def _means(stored: Stored, rows: pd.DataFrame, column: Column) -> _Means | None:
         {group: i.value for group, i in means.items()},
         {group: (i.low, i.high) for group, i in drawn.items()},
         {group: i.replicates for group, i in drawn.items()},
+        {group: i.count for group, i in means.items()},
         float(np.abs(scores).max(initial=1e-12)),
     )
 
@@ -164,8 +170,23 @@ def _means_of_seeds(stored: Stored, rows: pd.DataFrame, column: Column) -> _Mean
         values,
         {m.group: (m.low, m.high) for m in found},
         {m.group: np.asarray(m.replicates) for m in found if m.replicates},
+        {m.group: m.n for m in found},
         max(map(abs, values.values()), default=0.0),
     )
+
+
+def _beyond_rows(stored: Stored, rows: pd.DataFrame, metric: Metric) -> list[str]:
+    """Whether a value claims to rest on more images (questions, samples) than there are rows."""
+    record = stored.record
+    if (record.task, metric.setting) == ("probe", PAPER):
+        return []  # scored on images of the validation part too, which have no rows
+    most = texts(rows, "group", np.ones(len(rows), bool)).count(metric.group) or len(rows)
+    if metric.name in _OF_CODES:
+        most *= record.info.positions
+    if metric.n <= most:
+        return []
+    heading = Column(metric.name, metric.setting).heading
+    return [f"{heading} of {metric.group}: n is {metric.n:,}, its rows allow {most:,}"]
 
 
 def _again(metric: Metric, means: _Means | None, column: Column) -> Again | None:
@@ -178,6 +199,8 @@ def _again(metric: Metric, means: _Means | None, column: Column) -> Again | None
     problem = None
     if abs(value - metric.value) > near:
         problem = f"{what}: the record says {metric.value:.6g}, its rows give {value:.6g}"
+    elif metric.n != means.counts[metric.group]:
+        problem = f"{what}: n is {metric.n:,}, its rows give {means.counts[metric.group]:,}"
     elif metric.low is not None and low is not None and abs(low - metric.low) > near:
         problem = f"{what}: interval from {metric.low:.6g}, the rows give {low:.6g}"
     elif metric.high is not None and high is not None and abs(high - metric.high) > near:

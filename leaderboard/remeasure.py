@@ -129,6 +129,8 @@ def _compared(record: Record, again: Record) -> Remeasured:
 def _difference(metric: Metric, found: Metric | None) -> str | None:
     if found is None:
         return "not measured here"
+    if metric.n != found.n:
+        return f"n is {metric.n:,} in the record, {found.n:,} here"
     if metric.value is None or found.value is None:
         same = metric.value is None and found.value is None
         return None if same else f"record {metric.value}, here {found.value}"

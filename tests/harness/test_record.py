@@ -82,6 +82,41 @@ def test_nan_does_not_load(tmp_path, data):
         load_record(path)
 
 
+def numbers(value, place=()):
+    """Places of all numbers; of a list, those of its first entry."""
+    if isinstance(value, dict):
+        inner = value.items()
+    else:
+        inner = enumerate(value[:1]) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from numbers(each, (*place, key))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield place
+
+
+def test_no_number_of_a_record_is_beyond_counting(tmp_path, data):
+    data["identity"]["seed"] = data["dataset"]["patients"] = 1
+    (first, *_) = data["metrics"]
+    data |= {"metrics": [first]}
+    data["definitions"] = {first["definition"]: data["definitions"][first["definition"]]}
+    places = list(numbers(data))
+    assert {place[-1] for place in places} >= {"n", "ct", "parameters", "batch_size", "threads"}
+    assert {"resolution", "limit", "seed", "patients", "bits_per_image"} <= {p[-1] for p in places}
+    for place in places:
+        *above, last = place
+        holder = data
+        for key in above:
+            holder = holder[key]
+        kept = holder[last]
+        endless = [10**13, 2**63, 10**400] + [-5] * isinstance(kept, int)
+        for number in endless + [0] * (last == "resolution"):
+            holder[last] = number
+            with pytest.raises(UsageError, match=r"a\.json: "):
+                reload(tmp_path, data)
+        holder[last] = kept
+    assert reload(tmp_path, data)
+
+
 def test_a_metric_occurs_once_per_group(tmp_path, data):
     with pytest.raises(UsageError, match="occurs twice"):
         reload(tmp_path, data | {"metrics": data["metrics"] + data["metrics"][:1]})

@@ -54,6 +54,37 @@ def test_an_aggregate_that_its_rows_do_not_give_is_refused(results, field, messa
     assert invoke(["submit", "check", str(results)]) == 1
 
 
+def claim(n):
+    def edit(data):
+        for metric in data["metrics"]:
+            metric["n"] = n
+
+    return edit
+
+
+@pytest.mark.parametrize("n", [3, 7000])
+def test_a_mean_of_another_number_of_images_than_its_rows_is_refused(results, capsys, n):
+    path = record_of(results, "down8")
+    change(path, claim(n))
+    assert f"PSNR (dB) ↑ of ct: n is {n:,}, its rows give 4" in problems(results, "down8")
+    assert invoke(["recheck", str(path), "--json"]) == 1
+    (outcome,) = json.loads(capsys.readouterr().out)
+    assert f"PSNR (dB) ↑ of ct: n is {n:,} in the record, 4 here" in outcome["problems"]
+
+
+def test_a_value_of_more_images_or_positions_than_the_rows_hold_is_refused(tmp_path, capsys):
+    words = ["--task", "recon", "--dataset", "sample", "--limit", "1", "--output", str(tmp_path)]
+    assert invoke(["run", "--tokenizer", "meditok", *words]) == 0
+    assert invoke(["submit", "check", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("recon/sample/meditok@tiny/*.json")
+    change(path, claim(1025 * 5))
+    capsys.readouterr()
+    assert invoke(["recheck", str(path), "--rows-only"]) == 1
+    shown = capsys.readouterr().out
+    assert "Bits per image (bits) of all: n is 5,125, its rows allow 5" in shown
+    assert "Codebook usage of ct: n is 5,125, its rows allow 256" in shown
+
+
 def test_changed_rows_are_refused(results):
     path = record_of(results, "mean").with_suffix(".parquet")
     rows = pd.read_parquet(path)

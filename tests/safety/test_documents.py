@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import medbench
+from medbench.harness.documents import parse_yaml
 
 DEEP = 100_000
 
@@ -49,6 +50,7 @@ YAML = {
     "other keys": "1: 2\n2.5: x\nnull: y\ntrue: z\n2001-01-01: d\n",
     "a set": "!!set {a, b}",
     "bytes": "a: !!binary aGVsbG8=",
+    "a key twice": "tasks: [recon]\ntokenizers: [mean]\ntasks: [probe]\n",
 }
 MAY_BE_READ = {"nothing"}
 PLACED = {"nothing", "not a number"}
@@ -127,6 +129,27 @@ def test_a_reader_of_yaml(tmp_path, attempt, marker, door):
     for case, content in YAML.items():
         path = write(tmp_path / "marks.yaml", content, marker)
         attempt(lambda p=path: read(p), names=path, refused=case not in MAY_BE_READ)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("tasks: [recon]\nlimit: 2\ntasks: [probe]\n", "line 3: the key 'tasks'"),
+        ("a: [{b: {c: 1, d: 2,\n c: 3}}]", "line 2: the key 'c'"),
+        ("a: &a {x: 1}\nb: {<<: *a, y: 1, <<: *a}", "line 2: the key '<<'"),
+        ("!!set {a, b, a}", "line 1: the key 'a'"),
+    ],
+)
+def test_a_key_that_occurs_twice_is_told_with_its_line(text, where):
+    with pytest.raises(ValueError, match=f"^{where} occurs twice in its mapping"):
+        parse_yaml(text.encode())
+
+
+def test_a_key_may_override_a_merged_one():
+    text = b"a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: [*b, *a], y: 3}\n1: n\n'1': t\n"
+    read = parse_yaml(text)
+    assert (read["b"], read["c"]) == ({"x": 2, "y": 1}, {"x": 2, "y": 3})
+    assert (read[1], read["1"]) == ("n", "t")
 
 
 def test_a_huge_yaml_file_is_not_parsed(tmp_path, attempt, command):

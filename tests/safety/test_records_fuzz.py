@@ -31,6 +31,8 @@ def record_of(folder, name):
 def commands(good, bad, path, out):
     return {
         "leaderboard": ["leaderboard", "--results", bad, "--output", out / "BOARD.md"],
+        "leaderboard, CSV": ["leaderboard", "--results", bad, "--output", out / "board.csv"],
+        "leaderboard, site": ["leaderboard", "--results", bad, "--output", out / "site"],
         "compare": ["compare", "mean", "down8", "--results", bad],
         "gate": ["gate", "--baseline", good, "--results", bad],
         "gate, as baseline": ["gate", "--baseline", bad, "--results", good],
@@ -44,6 +46,8 @@ HOSTILE = {
     "no metrics": {"metrics": []},
     "no definitions": {"definitions": {}},
     "thousands of groups": {"groups": {f"g{n}": 1 for n in range(5_000)}},
+    "a count that no column holds": {"n": 2**63},
+    "a count of thousands of digits": {"n": 10**3_000},
     "long names": {"warnings": ["w" * 100_000] * 20},
     "terminal": {"status_reason": "\x1b]0;evil\x07\x1b[2J", "status": "suspect"},
     "markup": {"command": "</script><script>alert(1)</script>", "warnings": ["![x](javascript:1)"]},
@@ -62,6 +66,8 @@ def test_a_hostile_record_breaks_no_command(tmp_path, attempt, command, measured
     data = json.loads(path.read_text())
     change = dict(HOSTILE[case])
     data["dataset"]["groups"] = change.pop("groups", data["dataset"]["groups"])
+    if "n" in change:
+        data["metrics"][0]["n"] = change.pop("n")
     path.write_text(json.dumps(data | change))
     for words in commands(measured, bad, path, tmp_path).values():
         attempt(lambda w=words: command(*w), names="", refused=False)

@@ -12,6 +12,7 @@ from medbench.__main__ import invoke
 from medbench.harness.datasets.stored_rows import StoredImage
 from medbench.harness.errors import MetricError, UsageError
 from medbench.harness.record_files import load_records
+from medbench.leaderboard.submission import check_submission
 from medbench.tasks.probe import definitions as probe_definitions
 from medbench.tasks.probe.splits import split_images
 from medbench.tasks.probe.task import TASK
@@ -279,6 +280,13 @@ def labelled_table(tmp_path, rng, label_of, count=120):
         lines.append(f"{index:03d}.png,ct,{label_of(level)},{split}")
     (tmp_path / "set.csv").write_text("\n".join(lines))
     return f"manifest@test:{tmp_path / 'set.csv'}"
+
+
+def test_a_probe_may_be_submitted(probe, named, make_npz, tmp_path):
+    probe(named(Colours()), dataset=make_npz())
+    (checked,) = check_submission(tmp_path / "results")
+    assert checked.problems == []
+    assert checked.confirmed > 0
 
 
 def test_joined_labels_of_a_table_are_independent_problems(probe, named, tmp_path, rng):
