@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -109,12 +109,16 @@ _Controls = Mapping[str, Mapping[str, float | str | None]]
 
 
 def _json_of(found: Report, others: Report | None, controls: _Controls) -> str:
-    from .vqa.scoring.report import compare
-
     facts = found.facts() | {"controls": controls}
     if others is not None:
-        facts |= {"comparison": compare(found, others).facts(), "second": others.facts()}
+        facts |= {"comparison": _comparison(found, others), "second": others.facts()}
     return json.dumps(facts, indent=1, ensure_ascii=False)
+
+
+def _comparison(found: Report, others: Report) -> dict[str, Any]:
+    from .vqa.scoring.report import compare
+
+    return {name: each.facts() for name, each in compare(found, others).items()}
 
 
 def _text_of(found: Report, others: Report | None, controls: _Controls) -> str:

@@ -62,8 +62,19 @@ def test_two_files_of_answers_are_compared_in_pairs(files, tmp_path):
     write(others, [{"question_id": n, "text": "no"} for n in (1, 2, 3)])
     arguments = ("--gold", files[0], "--answers", files[1], "--compare", others)
     found = json.loads(score(*arguments, "--json"))["comparison"]
-    assert (found["only_first_right"], found["only_second_right"]) == (2, 1)
-    assert "only the first right on 2" in score(*arguments)
+    counts = {name: (of["only_first_right"], of["only_second_right"]) for name, of in found.items()}
+    assert counts.pop("overall") == (2, 1)
+    # Closed and open questions apart; recall and F1 are not right or wrong.
+    assert counts.pop("closed_accuracy") == (1, 1)
+    assert counts.pop("open_exact") == (1, 0)
+    assert counts == {"open_recall": (None, None), "open_f1": (None, None)}
+    assert found["open_recall"]["difference"] == 1
+    assert found["closed_accuracy"]["n"] == 2
+    lines = score(*arguments).splitlines()
+    assert any(
+        line.startswith("Overall accuracy, first") and "only the first right on 2" in line
+        for line in lines
+    )
 
 
 def test_questions_of_a_data_set_can_be_written_out_and_read_back(tmp_path):

@@ -30,8 +30,9 @@ METRICS = ("closed_accuracy", "open_exact", "open_recall", "open_f1", "overall")
 LEGACY = "legacy"
 """Setting of the old definition; see `legacy`."""
 IMAGES_UNKNOWN = "images unknown: questions count as independent"
-_PROPORTIONS = frozenset({"closed_accuracy", "open_exact", "overall"})
-_KIND_OF = {"closed_accuracy": "closed", "overall": None}
+PROPORTIONS = frozenset({"closed_accuracy", "open_exact", "overall"})
+"""Metrics of which each answer is right or wrong."""
+_KIND_OF = dict.fromkeys(METRICS, "open") | {"closed_accuracy": "closed", "overall": None}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,14 +108,19 @@ def scores(
         if brief and group != POOLED:
             wanted = ("overall",) if group.startswith("topic:") else ()
         for name in wanted:
-            kind = _KIND_OF.get(name, "open")
-            chosen = [row for row in rows if kind in (None, asked[row].question.kind)]
+            chosen = [row for row in rows if is_scored(name, asked[row])]
             if chosen:
                 values = worth.values(name)[chosen]
                 found.append(_score(name, group, values, [asked[r] for r in chosen], fingerprint))
             elif group == POOLED:
-                found.append(Score(name, group, None, 0, reason=f"there are no {kind} questions"))
+                reason = f"there are no {_KIND_OF[name]} questions"
+                found.append(Score(name, group, None, 0, reason=reason))
     return found
+
+
+def is_scored(name: str, each: Asked) -> bool:
+    """Whether a metric counts a question."""
+    return _KIND_OF[name] in (None, each.question.kind)
 
 
 def groups(asked: Sequence[Asked]) -> dict[str, list[int]]:
@@ -158,7 +164,7 @@ def _score(
     name: str, group: str, values: NDArray[np.float64], asked: Sequence[Asked], fingerprint: str
 ) -> Score:
     interval = bootstrap_means(values, sample_of(asked, fingerprint, group))[POOLED]
-    if name in _PROPORTIONS or interval.value in (0.0, 1.0):
+    if name in PROPORTIONS or interval.value in (0.0, 1.0):
         interval = share_interval(interval, values)
     keep = group == POOLED and len(interval.replicates) > 0
     return Score(
