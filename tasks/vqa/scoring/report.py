@@ -208,12 +208,14 @@ def text_of_report(found: Report) -> str:
             f"{len(found.missing)} questions have no answer and count as wrong: "
             f"{', '.join(found.missing[:10])}{more}"
         )
-    marks = dict.fromkeys(
-        f"{s.setting}, {METRICS[s.name].title}: {f}" if s.setting else f
-        for s in found.scores
-        for f in s.flags
-    )
-    return "\n".join([*lines, *marks])
+    marks: dict[str, dict[str, None]] = {}
+    for score in found.scores:
+        for flag in score.flags:
+            of = f"{score.setting}, {METRICS[score.name].title}: " if score.setting else ""
+            marks.setdefault(of + flag, {})[score.group] = None
+    for mark, groups in marks.items():
+        lines.append(mark if POOLED in groups else f"{', '.join(groups)}: {mark}")
+    return "\n".join(lines)
 
 
 def text_of_controls(controls: Mapping[str, Mapping[str, float | str | None]]) -> str:
