@@ -156,6 +156,9 @@ def test_wrong_answer_files_are_refused_with_the_place(files, tmp_path, lines, m
         ({"answer": ""}, "answer is ''"),
         ({"language": "fr"}, "language is 'fr'"),
         ({"question_id": 1}, "occur twice: 1"),
+        ({"modality": "all"}, r"wrong\.jsonl: line 2: modality is 'all'"),
+        ({"modality": "macro"}, r"wrong\.jsonl: line 2: modality is 'macro'"),
+        ({"modality": "topic:size"}, r"wrong\.jsonl: line 2: modality is 'topic:size'"),
     ],
 )
 def test_wrong_reference_files_are_refused_with_the_place(files, tmp_path, change, message):
@@ -164,6 +167,31 @@ def test_wrong_reference_files_are_refused_with_the_place(files, tmp_path, chang
     write(wrong, [row, {**row, "question_id": 2, **change}])
     with pytest.raises(UsageError, match=message):
         score("--gold", wrong, "--answers", files[1])
+
+
+@pytest.mark.parametrize(
+    ("option", "other", "place"),
+    [
+        ("--output", "--answers", "answers.jsonl"),
+        ("--output", "--gold", "linked.jsonl"),
+        ("--output", "--compare", "others.jsonl"),
+        ("--write-gold", "--gold", "folder/../gold.jsonl"),
+        ("--output", "--write-gold", "new.jsonl"),
+    ],
+)
+def test_no_file_that_was_given_is_written_over(files, tmp_path, option, other, place):
+    gold, answers = files
+    others = tmp_path / "others.jsonl"
+    write(others, [{"question_id": 1, "text": "yes"}])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "linked.jsonl").symlink_to(gold)
+    before = {path: path.read_bytes() for path in (gold, answers, others)}
+    arguments = ["--gold", gold, "--answers", answers, "--compare", others]
+    arguments += ["--write-gold", tmp_path / place] if other == "--write-gold" else []
+    with pytest.raises(UsageError, match=f"^{option} .* is the file of {other}"):
+        score(*arguments, option, tmp_path / place)
+    assert before == {path: path.read_bytes() for path in before}
+    assert not (tmp_path / "new.jsonl").exists()
 
 
 def test_either_questions_or_a_data_set_must_be_named(files):
