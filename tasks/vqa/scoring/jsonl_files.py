@@ -68,9 +68,7 @@ def _asked(row: dict[str, Any]) -> Asked:
     )
     modality = _optional(row, "modality") or ""
     if modality in (POOLED, MACRO) or FACET.fullmatch(modality):
-        message = (
-            f"modality is {modality!r}, the name of another group; call it otherwise"
-        )
+        message = f"modality is {modality!r}, the name of another group; call it otherwise"
         raise RowDefect(message)
     return Asked(question, modality, _optional(row, "organ"))
 
