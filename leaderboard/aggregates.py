@@ -14,10 +14,10 @@ from ..harness.record import Metric
 from ..harness.record_files import Stored
 from ..harness.statistics.bootstrap import Sample, bootstrap_means
 from ..harness.tables import Column
-from ..harness.vocabulary import METRICS
+from ..harness.vocabulary import FACET, METRICS
 from ..tasks.probe.definitions import PAPER
 from . import sample_rows
-from .paired_rows import clusters, scores_of, texts
+from .paired_rows import clusters, rows_of_facet, scores_of, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,7 @@ def _from_rows(task: str) -> frozenset[str]:
     """Metrics that follow from their task's per-image rows."""
     by_name = {
         "recon": frozenset(METRICS),
-        "vqa": frozenset({"overall"}),
+        "vqa": frozenset({"overall", "closed_accuracy", "open_exact", "open_recall", "open_f1"}),
         "probe": frozenset({"acc"}),
         "synthesis": sample_rows.METRICS,
     }
@@ -154,11 +154,15 @@ def _means(stored: Stored, rows: pd.DataFrame, column: Column) -> _Means | None:
     means = bootstrap_means(scores, sample)
     # Other tasks draw within classes or kinds of question; there the values alone are checked.
     drawn = means if stored.record.task == _DRAWN_BY_GROUP else {}
+    values = {group: i.value for group, i in means.items()}
+    facets = {m.group for m in stored.record.metrics if FACET.fullmatch(m.group)}
+    held = {facet: found[rows_of_facet(rows, facet) & kept] for facet in facets}
+    held = {facet: part for facet, part in held.items() if len(part)}
     return _Means(
-        {group: i.value for group, i in means.items()},
+        values | {facet: float(part.mean()) for facet, part in held.items()},
         {group: (i.low, i.high) for group, i in drawn.items()},
         {group: i.replicates for group, i in drawn.items()},
-        {group: i.count for group, i in means.items()},
+        {g: i.count for g, i in means.items()} | {f: len(part) for f, part in held.items()},
         float(np.abs(scores).max(initial=1e-12)),
     )
 

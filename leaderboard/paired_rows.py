@@ -10,7 +10,7 @@ import numpy as np
 from ..harness.statistics.bootstrap import Sample
 from ..harness.statistics.paired import PairedMean, paired_means
 from ..harness.statistics.proportions import mcnemar_p
-from ..harness.vocabulary import POOLED
+from ..harness.vocabulary import FACET, POOLED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,24 +66,33 @@ class PairedRows:
     fingerprint: str
     task: str
     tables: tuple[pd.DataFrame, pd.DataFrame]
-    _known: dict[Column, PairedScores | None] = field(default_factory=dict)
+    _known: dict[tuple[Column, str], PairedScores | None] = field(default_factory=dict)
 
-    def scores(self, column: Column) -> PairedScores | None:
-        """The scores behind one metric; None where a side has no such numbers."""
-        if column not in self._known:
-            self._known[column] = self._read(column)
-        return self._known[column]
+    def scores(self, column: Column, group: str = POOLED) -> PairedScores | None:
+        """The scores behind one metric of a group; None where a side has no such numbers.
 
-    def _read(self, column: Column) -> PairedScores | None:
+        Modalities are strata of the same scores; a facet (`topic:…`) has its own rows alone.
+        """
+        facet = group if FACET.fullmatch(group) else ""
+        if (column, facet) not in self._known:
+            self._known[column, facet] = self._read(column, facet)
+        return self._known[column, facet]
+
+    def _read(self, column: Column, facet: str) -> PairedScores | None:
         one, _ = self.tables
         first, second = (scores_of(self.task, table, column) for table in self.tables)
         if first is None or second is None:
             return None
         # A question of the other kind has no score in this column.
         kept = np.isfinite(first) & np.isfinite(second)
-        if not kept.any() or (np.isfinite(first) != np.isfinite(second)).any():
+        if (np.isfinite(first) != np.isfinite(second)).any():
             return None
-        sample = Sample(self.fingerprint, texts(one, "group", kept), clusters(one, kept))
+        if facet:
+            kept &= rows_of_facet(one, facet)
+        if not kept.any():
+            return None
+        strata = [facet] * int(kept.sum()) if facet else texts(one, "group", kept)
+        sample = Sample(self.fingerprint, strata, clusters(one, kept))
         means = paired_means(first[kept] - second[kept], sample)
         ids = one["id"].to_numpy(object)[kept]
         return PairedScores(ids, sample, first[kept], second[kept], means)
@@ -104,26 +113,45 @@ def paired_rows(first: Stored, second: Stored) -> PairedRows | None:
     return PairedRows(first.record.dataset.fingerprint, first.record.task, (one, two))
 
 
-_COLUMNS = {("vqa", "overall"): "correct", ("probe", "acc"): "correct"}
-"""Columns of per-image rows that have another name than the metric that is their mean."""
+_COLUMNS = {
+    ("vqa", "overall"): ("correct", None),
+    ("vqa", "closed_accuracy"): ("correct", "closed"),
+    ("vqa", "open_exact"): ("correct", "open"),
+    ("vqa", "open_recall"): ("recall", "open"),
+    ("vqa", "open_f1"): ("f1", "open"),
+    ("probe", "acc"): ("correct", None),
+}
+"""Columns that have another name than the metric that is their mean, and the `kind` of its rows."""
 
 
 def scores_of(task: str, table: pd.DataFrame, column: Column) -> NDArray[np.float64] | None:
-    """The score of each row behind a metric, NaN for rows of other settings; None: no column.
+    """The score of each row behind a metric, NaN for other rows; None: no column.
 
     A setting has rows of its own (a column `setting`), or a column of its own, such as
     `correct (t=0.2)`.
     """
-    name = _COLUMNS.get((task, column.metric), column.metric)
+    name, kind = _COLUMNS.get((task, column.metric), (column.metric, None))
     rows_by_setting = "setting" in table
     if column.setting and not rows_by_setting:
         name = f"{name} ({column.setting})"
     if name not in table or table[name].dtype.kind not in "fiub":
         return None
     scores = table[name].to_numpy(np.float64)
+    if kind is not None:
+        scores = np.where(np.array(texts(table, "kind")) == kind, scores, np.nan)
     if rows_by_setting:
         scores = np.where(table["setting"].to_numpy() == column.setting, scores, np.nan)
     return scores
+
+
+def rows_of_facet(table: pd.DataFrame, facet: str) -> NDArray[np.bool_]:
+    """Which rows belong to a facet such as `language:zh`; none where the table does not say.
+
+    A row of several topics (`ATTRIB, PRES`) belongs to each of them.
+    """
+    kind, _, name = facet.partition(":")
+    parts = [text.split(",") if kind == "topic" else [text] for text in texts(table, kind)]
+    return np.array([name in [part.strip() for part in each] for each in parts], dtype=bool)
 
 
 def clusters(table: pd.DataFrame, kept: NDArray[np.bool_]) -> list[str]:
@@ -131,8 +159,10 @@ def clusters(table: pd.DataFrame, kept: NDArray[np.bool_]) -> list[str]:
     return texts(table, "patient" if "patient" in table else "image", kept)
 
 
-def texts(table: pd.DataFrame, column: str, kept: NDArray[np.bool_]) -> list[str]:
-    """A column of the kept rows as texts; empty where it is absent or has no text."""
+def texts(table: pd.DataFrame, column: str, kept: NDArray[np.bool_] | None = None) -> list[str]:
+    """A column of the kept rows, or of all, as texts; empty where it is absent or has no text."""
+    chosen = slice(None) if kept is None else kept
     if column not in table:
-        return [""] * int(kept.sum())
-    return [text if isinstance(text, str) else "" for text in table[column].to_numpy(object)[kept]]
+        return [""] * len(table.index[chosen])
+    held = table[column].to_numpy(object)[chosen]
+    return [text if isinstance(text, str) else "" for text in held]

@@ -158,7 +158,7 @@ def _better(value: float, direction: str) -> str | None:
 
 def _from_rows(facts: Difference, rows: PairedRows, resample: bool) -> Difference | None:
     """From per-image scores; None where the rows do not hold the metric's."""
-    scores = rows.scores(Column(facts.metric, facts.setting))
+    scores = rows.scores(Column(facts.metric, facts.setting), facts.group)
     found = scores.means.get(facts.group) if scores is not None else None
     if scores is None or found is None or facts.value is None:
         return None

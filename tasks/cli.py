@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,6 +70,8 @@ def score_vqa(
     from .vqa.scoring.jsonl_files import read_answers, write_references, write_verdicts
     from .vqa.scoring.report import report
 
+    files = {"--gold": gold, "--answers": answers, "--compare": compare_with}
+    _refuse_overwriting(files, {"--write-gold": write_gold, "--output": output})
     asked, learnt = _asked(gold, dataset, data_root)
     if write_gold is not None:
         write_references(write_gold, asked)
@@ -84,6 +86,19 @@ def score_vqa(
         write_verdicts(output, found)
     controls = controls_of(asked, learnt)
     typer.echo((_json_of if as_json else _text_of)(found, others, controls))
+
+
+def _refuse_overwriting(
+    inputs: Mapping[str, Path | None], outputs: Mapping[str, Path | None]
+) -> None:
+    taken = {path.resolve(): option for option, path in inputs.items() if path is not None}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        other = taken.setdefault(path.resolve(), option)
+        if other != option:
+            message = f"{option} {path} is the file of {other}; write to another one"
+            raise UsageError(message)
 
 
 def _asked(
@@ -109,12 +124,16 @@ _Controls = Mapping[str, Mapping[str, float | str | None]]
 
 
 def _json_of(found: Report, others: Report | None, controls: _Controls) -> str:
-    from .vqa.scoring.report import compare
-
     facts = found.facts() | {"controls": controls}
     if others is not None:
-        facts |= {"comparison": compare(found, others).facts(), "second": others.facts()}
+        facts |= {"comparison": _comparison(found, others), "second": others.facts()}
     return json.dumps(facts, indent=1, ensure_ascii=False)
+
+
+def _comparison(found: Report, others: Report) -> dict[str, Any]:
+    from .vqa.scoring.report import compare
+
+    return {name: each.facts() for name, each in compare(found, others).items()}
 
 
 def _text_of(found: Report, others: Report | None, controls: _Controls) -> str:

@@ -37,11 +37,12 @@ RULE = "shares-1"
 """Name and version of `share_means`; part of the definitions of metrics."""
 
 
-def wilson_interval(successes: int, count: int) -> Interval:
+def wilson_interval(successes: float, count: int) -> Interval:
     """A share with its 95 % interval, which never leaves [0, 1] and never has no width.
 
     Args:
-        successes: 0 .. count.
+        successes: 0 .. count; not a whole number where a trial is a mean in [0, 1], whose variance
+            is never above that of a trial that is 0 or 1 of the same mean.
         count: independent trials; at least one.
 
     Raises:

@@ -38,6 +38,7 @@ class Table:
             "kind": [q.kind for q in questions],
             "language": [q.language for q in questions],
             "topic": [q.topic for q in questions],
+            "organ": [each.organ for each in asked],
             "question": [q.question for q in questions],
             "reference": [q.answer for q in questions],
         }

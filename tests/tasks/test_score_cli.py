@@ -62,8 +62,19 @@ def test_two_files_of_answers_are_compared_in_pairs(files, tmp_path):
     write(others, [{"question_id": n, "text": "no"} for n in (1, 2, 3)])
     arguments = ("--gold", files[0], "--answers", files[1], "--compare", others)
     found = json.loads(score(*arguments, "--json"))["comparison"]
-    assert (found["only_first_right"], found["only_second_right"]) == (2, 1)
-    assert "only the first right on 2" in score(*arguments)
+    counts = {name: (of["only_first_right"], of["only_second_right"]) for name, of in found.items()}
+    assert counts.pop("overall") == (2, 1)
+    # Closed and open questions apart; recall and F1 are not right or wrong.
+    assert counts.pop("closed_accuracy") == (1, 1)
+    assert counts.pop("open_exact") == (1, 0)
+    assert counts == {"open_recall": (None, None), "open_f1": (None, None)}
+    assert found["open_recall"]["difference"] == 1
+    assert found["closed_accuracy"]["n"] == 2
+    lines = score(*arguments).splitlines()
+    assert any(
+        line.startswith("Overall accuracy, first") and "only the first right on 2" in line
+        for line in lines
+    )
 
 
 def test_questions_of_a_data_set_can_be_written_out_and_read_back(tmp_path):
@@ -145,6 +156,9 @@ def test_wrong_answer_files_are_refused_with_the_place(files, tmp_path, lines, m
         ({"answer": ""}, "answer is ''"),
         ({"language": "fr"}, "language is 'fr'"),
         ({"question_id": 1}, "occur twice: 1"),
+        ({"modality": "all"}, r"wrong\.jsonl: line 2: modality is 'all'"),
+        ({"modality": "macro"}, r"wrong\.jsonl: line 2: modality is 'macro'"),
+        ({"modality": "topic:size"}, r"wrong\.jsonl: line 2: modality is 'topic:size'"),
     ],
 )
 def test_wrong_reference_files_are_refused_with_the_place(files, tmp_path, change, message):
@@ -153,6 +167,31 @@ def test_wrong_reference_files_are_refused_with_the_place(files, tmp_path, chang
     write(wrong, [row, {**row, "question_id": 2, **change}])
     with pytest.raises(UsageError, match=message):
         score("--gold", wrong, "--answers", files[1])
+
+
+@pytest.mark.parametrize(
+    ("option", "other", "place"),
+    [
+        ("--output", "--answers", "answers.jsonl"),
+        ("--output", "--gold", "linked.jsonl"),
+        ("--output", "--compare", "others.jsonl"),
+        ("--write-gold", "--gold", "folder/../gold.jsonl"),
+        ("--output", "--write-gold", "new.jsonl"),
+    ],
+)
+def test_no_file_that_was_given_is_written_over(files, tmp_path, option, other, place):
+    gold, answers = files
+    others = tmp_path / "others.jsonl"
+    write(others, [{"question_id": 1, "text": "yes"}])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "linked.jsonl").symlink_to(gold)
+    before = {path: path.read_bytes() for path in (gold, answers, others)}
+    arguments = ["--gold", gold, "--answers", answers, "--compare", others]
+    arguments += ["--write-gold", tmp_path / place] if other == "--write-gold" else []
+    with pytest.raises(UsageError, match=f"^{option} .* is the file of {other}"):
+        score(*arguments, option, tmp_path / place)
+    assert before == {path: path.read_bytes() for path in before}
+    assert not (tmp_path / "new.jsonl").exists()
 
 
 def test_either_questions_or_a_data_set_must_be_named(files):

@@ -18,6 +18,7 @@ from ....harness.datasets.jsonl import read_rows
 from ....harness.datasets.question import Language, Question
 from ....harness.errors import UsageError
 from ....harness.files import canonical_json, write_bytes
+from ....harness.vocabulary import FACET, MACRO, POOLED
 from .asked import Asked
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ def _asked(row: dict[str, Any]) -> Asked:
         language=language,
         topic=_optional(row, "question_type"),
     )
-    return Asked(question, _optional(row, "modality") or "", _optional(row, "organ"))
+    modality = _optional(row, "modality") or ""
+    if modality in (POOLED, MACRO) or FACET.fullmatch(modality):
+        message = f"modality is {modality!r}, the name of another group; call it otherwise"
+        raise RowDefect(message)
+    return Asked(question, modality, _optional(row, "organ"))
 
 
 def _optional(row: dict[str, Any], field: str) -> str | None:

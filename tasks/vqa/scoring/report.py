@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....harness.files import hash_value
-from ....harness.statistics.bootstrap import bootstrap_means
+from ....harness.statistics.bootstrap import Sample, bootstrap_means
 from ....harness.statistics.intervals import Interval
 from ....harness.statistics.paired import paired_means, sign_flip_p
 from ....harness.statistics.proportions import mcnemar_p
 from ....harness.vocabulary import METRICS, POOLED
 from .asked import Asked, aligned
 from .legacy import legacy_scores
-from .scores import Score, Worth, legacy_as_scores, sample_of, scores
+from .scores import METRICS as SCORED
+from .scores import (
+    PROPORTIONS,
+    Score,
+    Worth,
+    is_scored,
+    legacy_as_scores,
+    sample_of,
+    scores,
+)
 from .verdict import Verdict, judge
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,28 +131,30 @@ def questions_fingerprint(asked: Sequence[Asked]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sets of answers to the same questions, by overall accuracy.
+    """Two sets of answers to the same questions, by one metric.
 
     Attributes:
         difference: first minus second, with the clustered bootstrap's ends.
-        only_first: questions that only the first answers rightly.
+        only_first: questions that only the first answers rightly; None where answers are not right
+            or wrong (recall, F1).
         only_second: questions that only the second does.
-        mcnemar_p: exact; takes questions as independent.
+        mcnemar_p: exact; takes questions as independent. None as `only_first`.
         sign_flip_p: takes images as independent, whose questions hang together.
     """
 
     difference: Interval
-    only_first: int
-    only_second: int
-    mcnemar_p: float
+    only_first: int | None
+    only_second: int | None
+    mcnemar_p: float | None
     sign_flip_p: float
 
     def facts(self) -> dict[str, Any]:
         """For machines."""
         return {
-            "overall_difference": self.difference.value,
+            "difference": self.difference.value,
             "low": self.difference.low,
             "high": self.difference.high,
+            "n": self.difference.count,
             "only_first_right": self.only_first,
             "only_second_right": self.only_second,
             "mcnemar_p": self.mcnemar_p,
@@ -148,22 +162,28 @@ class Comparison:
         }
 
 
-def compare(first: Report, second: Report) -> Comparison:
-    """Compare two sets of answers to the same questions, question by question."""
-    right = np.array([verdict.correct for verdict in first.verdicts])
-    others = np.array([verdict.correct for verdict in second.verdicts])
+def compare(first: Report, second: Report) -> dict[str, Comparison]:
+    """Compare two sets of answers to the same questions, question by question, by each metric."""
     fingerprint = questions_fingerprint(first.asked)
-    sample = sample_of(first.asked, fingerprint)
-    values = right.astype(np.float64) - others
-    only_first, only_second = int((right & ~others).sum()), int((others & ~right).sum())
+    one, two = Worth.of(first.verdicts), Worth.of(second.verdicts)
+    found = {}
+    for name in SCORED:
+        rows = [row for row, each in enumerate(first.asked) if is_scored(name, each)]
+        if rows:
+            values = one.values(name)[rows] - two.values(name)[rows]
+            sample = sample_of([first.asked[row] for row in rows], fingerprint)
+            found[name] = _comparison(values, sample, name in PROPORTIONS)
+    return found
+
+
+def _comparison(values: NDArray[np.float64], sample: Sample, right_or_wrong: bool) -> Comparison:
+    interval = bootstrap_means(values, sample)[POOLED]
     contributions = paired_means(values, sample)[POOLED].contributions
-    return Comparison(
-        bootstrap_means(values, sample)[POOLED],
-        only_first,
-        only_second,
-        mcnemar_p(only_first, only_second),
-        sign_flip_p(contributions, fingerprint=fingerprint),
-    )
+    flips = sign_flip_p(contributions, fingerprint=sample.fingerprint)
+    if not right_or_wrong:
+        return Comparison(interval, None, None, None, flips)
+    first, second = int((values > 0).sum()), int((values < 0).sum())
+    return Comparison(interval, first, second, mcnemar_p(first, second), flips)
 
 
 def text_of_report(found: Report) -> str:
@@ -188,12 +208,14 @@ def text_of_report(found: Report) -> str:
             f"{len(found.missing)} questions have no answer and count as wrong: "
             f"{', '.join(found.missing[:10])}{more}"
         )
-    marks = dict.fromkeys(
-        f"{s.setting}, {METRICS[s.name].title}: {f}" if s.setting else f
-        for s in found.scores
-        for f in s.flags
-    )
-    return "\n".join([*lines, *marks])
+    marks: dict[str, dict[str, None]] = {}
+    for score in found.scores:
+        for flag in score.flags:
+            of = f"{score.setting}, {METRICS[score.name].title}: " if score.setting else ""
+            marks.setdefault(of + flag, {})[score.group] = None
+    for mark, groups in marks.items():
+        lines.append(mark if POOLED in groups else f"{', '.join(groups)}: {mark}")
+    return "\n".join(lines)
 
 
 def text_of_controls(controls: Mapping[str, Mapping[str, float | str | None]]) -> str:
@@ -216,12 +238,19 @@ def _shown(score: Score) -> str:
     return f"{score.value:.4f}{ends} of {score.n}"
 
 
-def text_of_comparison(found: Comparison) -> str:
-    """For people: one line."""
+def text_of_comparison(found: Mapping[str, Comparison]) -> str:
+    """For people: a line for each metric."""
+    return "\n".join(_line_of(METRICS[name].title, each) for name, each in found.items())
+
+
+def _line_of(title: str, found: Comparison) -> str:
     interval = found.difference
     ends = f" [{interval.low:+.4f}, {interval.high:+.4f}]" if interval.low is not None else ""
+    text = f"{title}, first minus second: {interval.value:+.4f}{ends}; "
+    flips = f"{found.sign_flip_p:.3g} (sign flips by image)"
+    if found.mcnemar_p is None:
+        return f"{text}p = {flips}"
     return (
-        f"overall, first minus second: {interval.value:+.4f}{ends}; only the first right on "
-        f"{found.only_first}, only the second on {found.only_second}; p = {found.mcnemar_p:.3g} "
-        f"(McNemar), {found.sign_flip_p:.3g} (sign flips by image)"
+        f"{text}only the first right on {found.only_first}, only the second on "
+        f"{found.only_second}; p = {found.mcnemar_p:.3g} (McNemar), {flips}"
     )

@@ -3,19 +3,21 @@
 Denominators are all questions of a kind, always: what is missing or cannot be parsed is wrong.
 Groups are the modality, `language:…`, `topic:…` and `organ:…`. Questions about one image are drawn
 together by the bootstrap; where no two share an image, proportions get Wilson's interval, and where
-all answers are worth the same, which resamples cannot spread, that of as many trials as images.
+all images are worth the same, which resamples cannot spread, all metrics that of as many trials as
+images. A single image has no spread: where its mean is not 0 or 1 there are no ends, and a flag.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ....harness.statistics.bootstrap import Sample, bootstrap_means
-from ....harness.statistics.proportions import share_interval
+from ....harness.statistics.intervals import Interval
+from ....harness.statistics.proportions import share_interval, wilson_interval
 from ....harness.vocabulary import FACET, POOLED
 from .asked import Asked
 from .legacy import LegacyScores
@@ -30,8 +32,11 @@ METRICS = ("closed_accuracy", "open_exact", "open_recall", "open_f1", "overall")
 LEGACY = "legacy"
 """Setting of the old definition; see `legacy`."""
 IMAGES_UNKNOWN = "images unknown: questions count as independent"
-_PROPORTIONS = frozenset({"closed_accuracy", "open_exact", "overall"})
-_KIND_OF = {"closed_accuracy": "closed", "overall": None}
+ONE_IMAGE = "one image: spread unknown"
+_NO_WIDTH = 1e-9
+PROPORTIONS = frozenset({"closed_accuracy", "open_exact", "overall"})
+"""Metrics of which each answer is right or wrong."""
+_KIND_OF = dict.fromkeys(METRICS, "open") | {"closed_accuracy": "closed", "overall": None}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,14 +112,19 @@ def scores(
         if brief and group != POOLED:
             wanted = ("overall",) if group.startswith("topic:") else ()
         for name in wanted:
-            kind = _KIND_OF.get(name, "open")
-            chosen = [row for row in rows if kind in (None, asked[row].question.kind)]
+            chosen = [row for row in rows if is_scored(name, asked[row])]
             if chosen:
                 values = worth.values(name)[chosen]
                 found.append(_score(name, group, values, [asked[r] for r in chosen], fingerprint))
             elif group == POOLED:
-                found.append(Score(name, group, None, 0, reason=f"there are no {kind} questions"))
+                reason = f"there are no {_KIND_OF[name]} questions"
+                found.append(Score(name, group, None, 0, reason=reason))
     return found
+
+
+def is_scored(name: str, each: Asked) -> bool:
+    """Whether a metric counts a question."""
+    return _KIND_OF[name] in (None, each.question.kind)
 
 
 def groups(asked: Sequence[Asked]) -> dict[str, list[int]]:
@@ -158,8 +168,11 @@ def _score(
     name: str, group: str, values: NDArray[np.float64], asked: Sequence[Asked], fingerprint: str
 ) -> Score:
     interval = bootstrap_means(values, sample_of(asked, fingerprint, group))[POOLED]
-    if name in _PROPORTIONS or interval.value in (0.0, 1.0):
+    if name in PROPORTIONS or interval.value in (0.0, 1.0):
         interval = share_interval(interval, values)
+    interval = _spread(interval)
+    flags = [] if all(each.question.image_id for each in asked) else [IMAGES_UNKNOWN]
+    flags += [ONE_IMAGE] if interval.low is None else []
     keep = group == POOLED and len(interval.replicates) > 0
     return Score(
         name,
@@ -169,8 +182,17 @@ def _score(
         interval.low,
         interval.high,
         replicates=interval.replicates if keep else None,
-        flags=() if all(each.question.image_id for each in asked) else (IMAGES_UNKNOWN,),
+        flags=tuple(flags),
     )
+
+
+def _spread(interval: Interval) -> Interval:
+    """Ends of Wilson's interval where images of one mean leave those of the resamples no width."""
+    low, high = interval.low, interval.high
+    if low is None or high is None or high - low > _NO_WIDTH:
+        return interval
+    exact = wilson_interval(interval.value * interval.units, interval.units)
+    return replace(interval, low=exact.low, high=exact.high)
 
 
 def sample_of(asked: Sequence[Asked], fingerprint: str, group: str = POOLED) -> Sample:

@@ -179,6 +179,53 @@ def test_where_all_answers_are_right_the_interval_is_that_of_as_many_images():
     assert (none.low, none.high) == pytest.approx((0, 1 - expected.low))
 
 
+@pytest.mark.parametrize(
+    ("asked", "answers", "name", "value", "images"),
+    [
+        # Six of seven right on each of three images.
+        (
+            [ask(n, "yes", image=f"i{n // 7}") for n in range(21)],
+            {str(n): "yes" if n % 7 else "no" for n in range(21)},
+            "overall",
+            6 / 7,
+            3,
+        ),
+        # Half of the words on each of twenty.
+        (
+            [ask(n, "left lung", "open", image=f"i{n}") for n in range(20)],
+            {str(n): "lung" for n in range(20)},
+            "open_recall",
+            1 / 2,
+            20,
+        ),
+    ],
+    ids=["share", "words"],
+)
+def test_where_images_are_worth_the_same_the_interval_has_a_width(
+    asked, answers, name, value, images
+):
+    found = score_of(report(asked, answers), name)
+    assert found.value == pytest.approx(value)
+    # The closed form of Wilson's interval, of as many trials as images.
+    z = 1.96
+    centre = (value + z**2 / (2 * images)) / (1 + z**2 / images)
+    inside = value * (1 - value) / images + z**2 / (4 * images**2)
+    margin = z * np.sqrt(inside) / (1 + z**2 / images)
+    assert (found.low, found.high) == pytest.approx((centre - margin, centre + margin))
+    assert found.flags == ()
+
+
+def test_a_single_image_is_said_to_have_no_known_spread():
+    asked = [ask(n, "yes", image=f"i{n % 4}", group="ct") for n in range(20)]
+    asked += [ask(n, "yes", image="lone", group="mri") for n in range(20, 27)]
+    found = report(asked, {str(n): "yes" for n in range(26)})
+    lone = next(s for s in found.scores if (s.name, s.group) == ("overall", "mri"))
+    assert (lone.low, lone.high) == (None, None)
+    assert lone.flags == ("one image: spread unknown",)
+    assert "\nmri: one image: spread unknown" in text_of_report(found)
+    assert score_of(found, "overall").flags == ()
+
+
 def test_a_modality_with_a_single_image_does_not_take_the_interval_away():
     asked = [ask(n, "yes", image=f"i{n // 2}", group="ct") for n in range(60)]
     asked += [ask(n, "yes", image="lone", group="mri") for n in (60, 61)]
@@ -187,7 +234,7 @@ def test_a_modality_with_a_single_image_does_not_take_the_interval_away():
     assert found.low < found.value < found.high
     assert len(found.replicates) == 1000
     second = report(asked, {str(n): "yes" for n in range(62)})
-    assert compare(first, second).difference.low is not None
+    assert compare(first, second)["overall"].difference.low is not None
 
 
 def test_unknown_images_are_said_to_be_unknown():
@@ -203,11 +250,11 @@ def test_comparing_counts_the_questions_that_only_one_answers_rightly():
     asked = [ask(n, "yes", image=f"i{n}") for n in range(10)]
     first = report(asked, {str(n): "yes" for n in range(10)})
     second = report(asked, {str(n): "yes" if n < 3 else "no" for n in range(10)})
-    found = compare(first, second)
+    found = compare(first, second)["overall"]
     assert (found.only_first, found.only_second) == (7, 0)
     assert found.difference.value == pytest.approx(0.7)
     assert found.mcnemar_p == pytest.approx(2 / 2**7)
-    assert compare(first, first).mcnemar_p == 1
+    assert compare(first, first)["overall"].mcnemar_p == 1
 
 
 @pytest.mark.parametrize(
