@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -215,8 +216,11 @@ def generated(make, tmp_path):
         for (name, group), (first, second) in BY_SEED.items():
             more = 0.1 if (name, group) == change else 0.0
             mean, half = (first + second) / 2, STUDENT * abs(first - second) / 2**0.5
-            ends = {"low": mean - half, "high": mean + half, "replicates": (first, second)}
-            made = metric_of(name, group, definition, value=mean + more, n=2)
+            most = 1.0 if name == "class_accuracy" else np.inf
+            low, high = (float(np.clip(end, 0.0, most)) for end in (mean - half, mean + half))
+            ends = {"low": low, "high": high, "replicates": (first, second)}
+            images = 4 if group in ("all", "macro") else 2
+            made = metric_of(name, group, definition, value=mean + more, n=images)
             metrics.append(replace(made, **ends))
         base = make("a")
         fields = {"task": "synthesis", "metrics": metrics, "definitions": {"made": definition}}
