@@ -76,7 +76,7 @@ def _keys(question: Question) -> list[_Key]:
 
 
 def other_images(count: int, fingerprint: str) -> np.ndarray:
-    """int64 (count,): for each image another one, every image once; a lone image keeps itself.
+    """int64 (count,): for each image another one, every image once; two at least.
 
     A random cycle through all images, the same for every tokenizer.
     """

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,17 @@ import pytest
 from PIL import Image
 
 from medbench.harness.errors import UsageError
+from medbench.harness.files import hash_value
 from medbench.harness.record_files import read_results
 from medbench.harness.registry import load_dataset
 from medbench.harness.runner import run
+from medbench.harness.sealed import write_sealed
 from medbench.harness.statistics.proportions import mcnemar_p
 from medbench.leaderboard.comparison.matrix import matrices
 from medbench.leaderboard.comparison.places import places
 from medbench.leaderboard.comparison.report import facts, words
 from medbench.leaderboard.pairs import not_comparable, paired_difference
+from medbench.leaderboard.ranking import takes_part
 from medbench.tasks.vqa import presets
 from medbench.tasks.vqa.task import TASK
 
@@ -76,6 +80,50 @@ def test_a_record_has_the_controls_beside_the_number_and_a_row_for_each_question
     facts = again.definitions[again.metric("overall", "all").definition].facts["model"]
     assert facts["recipe"]["preset"] == "micro"
     assert "meditok" not in json.dumps(facts)
+
+
+@pytest.fixture
+def taught(micro, tmp_path):
+    """The folder of a trained model, and facts that are written over its own."""
+    measure(tmp_path / "taught", options={"preset": "micro"})
+    (trained,) = Path(os.environ["MEDBENCH_CACHE"]).glob("vqa/tuning-*/model")
+
+    def folder(**changed):
+        own = tmp_path / f"model-{hash_value(changed)[:8]}"
+        shutil.copytree(trained, own)
+        facts = json.loads((own / "vqa.json").read_text())
+        write_sealed(own / "vqa.json", json.dumps(facts | changed).encode())
+        return {"model": str(own)}
+
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"tokenizer": "unitok@tiny"}, "trained on features of unitok@tiny, not of meditok@tiny"),
+        ({"recipe": {"preset": "smoke"}}, "preset smoke only shows that everything runs"),
+        ({"recipe": {"parts": {"train": "medsynth"}}}, "trained on medsynth, which is scored"),
+    ],
+)
+def test_a_given_model_that_says_nothing_of_the_cell_is_not_ranked(
+    taught, changed, reason, tmp_path
+):
+    record = measure(tmp_path, options=taught(**changed))
+    assert record.status == "partial"
+    assert reason in record.status_reason
+    assert record.metric("overall", "all").value is not None
+    assert not takes_part(record)
+
+
+def test_a_lone_image_has_no_other_to_be_shuffled_with(taught, vqa_rad, tmp_path):
+    (vqa_rad / "data" / "vqa-rad" / "VQA_RAD Image Folder" / "i1.jpg").unlink()
+    options = {"dataset": "vqa-rad", "data_root": vqa_rad / "data", "options": taught()}
+    record = run("meditok", "vqa", output=tmp_path, device="cpu", **options)[0]
+    assert record.metric("overall", "all").value is not None
+    shuffled = record.metric("overall", "all", "shuffled")
+    assert shuffled.value is None
+    assert "needs two images" in shuffled.reason
 
 
 def test_features_of_other_code_behind_a_name_are_not_read_with_the_old_projector(
