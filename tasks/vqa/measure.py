@@ -17,6 +17,7 @@ from .image_tokens import image_tokens
 from .lessons import Lessons
 from .model import AnsweringModel
 from .outcome import Table, outcome
+from .overlap import learnt_images
 from .presets import DEFAULT, PRESETS, SEEDS, find_preset
 from .saved import load_model
 from .saved_files import ModelFacts
@@ -34,7 +35,7 @@ def measure(cell: Cell, asked: list[Asked]) -> Outcome:
     """Teach or load the model of a cell, and ask it everything."""
     begun = time.perf_counter()
     options = cell.plan.options
-    warnings = _absent_images(cell, asked)
+    warnings = [*_absent_images(cell, asked), *learnt_images(cell)]
     table = Table(cell, asked)
     rows = {row.id: number for number, row in enumerate(cell.store.rows)}
     seen = [rows.get(each.question.image_id, -1) for each in asked]

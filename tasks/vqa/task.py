@@ -12,6 +12,7 @@ from ...harness.task import Cell, Outcome, Plan
 from ...harness.vocabulary import BLIND, SHUFFLED
 from .controls import ELSEWHERE, training_questions
 from .definitions import SAMPLED, definitions, model_hash
+from .overlap import refuse_learnt_questions
 from .presets import DEFAULT, find_preset
 from .scoring.asked import Asked, asked_of, question_set
 from .scoring.jsonl_files import read_answers
@@ -66,7 +67,7 @@ class VqaTask:
         """The parts whose captions and questions the preset learns; none for given answers.
 
         Raises:
-            UsageError: the dataset has no questions.
+            UsageError: the dataset has no questions, or those that would be learnt.
         """
         del limit  # of the questions that are scored; the recipe says how much is learnt
         question_set(dataset)
@@ -74,6 +75,7 @@ class VqaTask:
         if "answers" in options or "model" in options:
             return {}
         preset = find_preset(options.get("preset", DEFAULT))
+        refuse_learnt_questions(dataset, preset)
         return {preset.captions: preset.images, preset.pairs: preset.images}
 
     def definitions(self, plan: Plan) -> Mapping[str, Definition]:

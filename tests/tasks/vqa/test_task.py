@@ -23,6 +23,8 @@ from medbench.leaderboard.comparison.report import facts, words
 from medbench.leaderboard.pairs import not_comparable, paired_difference
 from medbench.leaderboard.ranking import takes_part
 from medbench.tasks.vqa import presets
+from medbench.tasks.vqa.controls import training_questions
+from medbench.tasks.vqa.overlap import refuse_learnt_questions
 from medbench.tasks.vqa.task import TASK
 
 SMOKE = presets.PRESETS["smoke"]
@@ -214,6 +216,29 @@ def add_training_question(root):
     path.write_text(json.dumps([*rows, asked | learnt | {"answer_type": "CLOSED"}]))
 
 
+@pytest.mark.parametrize("name", ["medsynth@train", "vqa-rad@train", "vqa-rad@all"])
+def test_questions_that_a_preset_learns_are_not_scored(vqa_rad, name):
+    add_training_question(vqa_rad)
+    dataset = load_dataset(name, data_root=vqa_rad / "data")
+    with pytest.raises(UsageError, match=r"questions are among those that preset tiny learns on"):
+        TASK.parts(dataset, {"preset": "tiny"}, 1)
+    assert "are scored" in training_questions(dataset)
+    # Another data set counts its own questions, and may give them the same ids.
+    assert set(TASK.parts(dataset, {"preset": "paper"}, 1)) != {"train"}
+    with pytest.raises(UsageError, match="preset own learns on"):
+        refuse_learnt_questions(dataset, replace(MICRO, name="own", captions=name, pairs=name))
+
+
+def test_a_record_tells_how_many_scored_images_are_learnt_on_with_other_questions(micro, vqa_rad):
+    add_training_question(vqa_rad)
+    options = {"dataset": "vqa-rad", "data_root": vqa_rad / "data", "options": {"preset": "micro"}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDBENCH_CACHE", str(vqa_rad / "cache"))
+        record = run("meditok", "vqa", output=vqa_rad / "results", device="cpu", **options)[0]
+    assert any("1 of 2 scored images are also learnt on" in each for each in record.warnings)
+    assert record.metric("overall", "all", "majority").value is not None
+
+
 def test_answers_of_two_tokenizers_are_compared_image_by_image(vqa_rad):
     add_training_question(vqa_rad)
     right = {0: "lung", 1: "yes", 2: "lung", 3: "yes", 4: "lung", 5: "yes"}
@@ -283,6 +308,7 @@ def test_a_data_set_without_questions_is_refused(image_folder, tmp_path):
 
 
 def test_the_papers_preset_names_the_parts_that_it_learns_on(vqa_rad):
+    add_training_question(vqa_rad)
     dataset = load_dataset("vqa-rad", data_root=vqa_rad / "data")
     parts = TASK.parts(dataset, {"preset": "paper"}, None)
     assert parts == {"pubmedvision@alignment": None, "pubmedvision@instruction": None}
