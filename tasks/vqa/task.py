@@ -13,7 +13,7 @@ from ...harness.vocabulary import BLIND, SHUFFLED
 from .controls import ELSEWHERE, training_questions
 from .definitions import SAMPLED, definitions, model_hash
 from .overlap import refuse_learnt_questions
-from .presets import DEFAULT, find_preset
+from .presets import DEFAULT, find_preset, scored_images
 from .scoring.asked import Asked, asked_of, question_set
 from .scoring.jsonl_files import read_answers
 from .scoring.report import report
@@ -57,9 +57,9 @@ class VqaTask:
     def scored_limit(
         self, dataset: Dataset, options: Mapping[str, str], limit: int | None
     ) -> int | None:
-        """The user's."""
-        del dataset, options
-        return limit
+        """The user's, or the preset's."""
+        del dataset
+        return scored_images(options, limit)
 
     def parts(
         self, dataset: Dataset, options: Mapping[str, str], limit: int | None
@@ -92,7 +92,8 @@ class VqaTask:
 
     def run(self, cell: Cell) -> Outcome:
         """Measure one cell."""
-        asked = asked_of(question_set(cell.dataset), cell.plan.limit)
+        limit = scored_images(cell.plan.options, cell.plan.limit)
+        asked = asked_of(question_set(cell.dataset), limit)
         if "answers" in cell.plan.options:
             return _from_file(cell, asked, Path(cell.plan.options["answers"]))
         if reason := cell.tokenizer.info.cannot.get("features"):
