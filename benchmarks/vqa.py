@@ -69,7 +69,7 @@ def main() -> None:
     options = parser.parse_args()
     options.preset = options.preset or ("paper" if options.what == "outline" else "tiny")
     if options.what == "outline":
-        print(outline(PRESETS[options.preset], images=555_103, pairs=100_000))
+        print(outline(PRESETS[options.preset]))
     else:
         seeds(options.names, options)
 

@@ -36,7 +36,7 @@ from .record_files import load_record, record_path, write_record
 from .request import CellResult, Request
 from .shards import BatchSize, out_of_memory
 from .task import Cell, Outcome, Part, Plan, Task, not_applicable
-from .task_options import takes_options, task_options
+from .task_options import scored_limit, takes_options, task_options
 from .tokenizer_registry import TokenizerChoice, build_tokenizer, weights_path
 from .weights_lock import original_sha256
 
@@ -244,6 +244,7 @@ class CellJob:
         table, digest = ranks.first(lambda: self._write_rows(outcome))
         status, reason = outcome.status, outcome.status_reason
         corpus = declared_corpus(self.choice.entry.card, self.choice.variant)
+        read = replace(self.plan, limit=scored_limit(self.task, self.dataset, self.plan))
         disclosure = disclose(self.dataset.card, info.training_data, corpus).text
         if self.store.failures and status == "ok":
             status = "partial"
@@ -252,7 +253,7 @@ class CellJob:
             tokenizer=self.choice.entry.name,
             variant=self.choice.variant,
             task=self.task.name,
-            dataset=dataset_facts(self.dataset, self.store, self.plan, disclosure),
+            dataset=dataset_facts(self.dataset, self.store, read, disclosure),
             info=InfoFacts(**facts),
             identity=self.identity,
             definitions=_used(outcome, self.definitions),

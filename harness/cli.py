@@ -101,7 +101,10 @@ def run(
         ),
     ] = False,
     preset: Annotated[
-        str | None, typer.Option("--preset", help="synthesis, vqa: paper, small, tiny or smoke.")
+        str | None,
+        typer.Option(
+            "--preset", help="vqa: paper, tiny or smoke; synthesis also script, small, or a file."
+        ),
     ] = None,
     extractor: Annotated[
         str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from . import ranks
@@ -47,7 +48,8 @@ def execute(request: Request, *, choices: Sequence[TokenizerChoice] | None = Non
         choices: of tokenizers, instead of those that the request names.
 
     Raises:
-        UsageError: the request itself is wrong (unknown names, counts below one).
+        UsageError: the request itself is wrong: unknown names, an option that a task refuses.
+        MissingPrerequisite: data or files that a task was told to use are not on this machine.
         RankLost: another process of the same run is gone.
     """
     tasks = [load_task(name) for name in _distinct(request.tasks)]
@@ -56,28 +58,50 @@ def execute(request: Request, *, choices: Sequence[TokenizerChoice] | None = Non
         for name in _distinct(request.tokenizers)
     ]
     check_all_taken(tasks, request.options)
+    # What is wrong with any of them is told before the first image is read.
+    wanted = [_wanted(request, task) for task in tasks]
     cells: list[CellResult] = []
-    for task in tasks:
-        dataset = load_dataset(request.dataset or task.default_dataset, data_root=request.data_root)
-        limit = request.limit
-        if takes_options(task):
-            limit = task.scored_limit(dataset, task_options(task, request.options), limit)
-        whole = Part(dataset, ingest(dataset, limit=limit, side=RESOLUTION))
-        parts = _other_parts(request, task, dataset)
+    for task, each in zip(tasks, wanted, strict=True):
+        whole = each.scored.ingested()
+        parts = {name: part.ingested() for name, part in each.parts.items()}
         cells += [_attempt(request, task, whole, parts, choice) for choice in choices]
     return RunResult(cells)
 
 
-def _other_parts(request: Request, task: Task, dataset: Dataset) -> dict[str, Part]:
-    """What the task learns on, ingested once for all tokenizers."""
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A part of a dataset, and how many images per group of it are read; None: all."""
+
+    dataset: Dataset
+    limit: int | None
+
+    def ingested(self) -> Part:
+        return Part(self.dataset, ingest(self.dataset, limit=self.limit, side=RESOLUTION))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The images of a task: those that it scores, and those that it learns on."""
+
+    scored: _Unread
+    parts: Mapping[str, _Unread]
+
+
+def _wanted(request: Request, task: Task) -> _Wanted:
+    """What a task reads, the same for all tokenizers; its options are checked."""
+    dataset = load_dataset(request.dataset or task.default_dataset, data_root=request.data_root)
     if not takes_options(task):
-        return {}
-    wanted = task.parts(dataset, task_options(task, request.options), request.limit)
-    found = {name: part_of(dataset, name, data_root=request.data_root) for name in wanted}
-    return {
-        name: Part(part, ingest(part, limit=wanted[name], side=RESOLUTION))
-        for name, part in found.items()
+        return _Wanted(_Unread(dataset, request.limit), {})
+    chosen = task_options(task, request.options)
+    task.check_options(chosen)
+    limit = task.scored_limit(dataset, chosen, request.limit)
+    if limit is not None and request.limit is None:
+        logger.info("%s on %s: %d images of each group at most", task.name, dataset.id, limit)
+    parts = {
+        name: _Unread(part_of(dataset, name, data_root=request.data_root), most)
+        for name, most in task.parts(dataset, chosen, request.limit).items()
     }
+    return _Wanted(_Unread(dataset, limit), parts)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

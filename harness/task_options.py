@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeGuard
 from .errors import UsageError
 
 if TYPE_CHECKING:
-    from .task import Task, TaskWithOptions
+    from .datasets.dataset import Dataset
+    from .task import Plan, Task, TaskWithOptions
 
 
 def takes_options(task: Task) -> TypeGuard[TaskWithOptions]:
@@ -20,6 +21,13 @@ def task_options(task: Task, given: Mapping[str, str]) -> dict[str, str]:
     """Those of the given options that the task takes."""
     known = task.options if takes_options(task) else ()
     return {name: value for name, value in given.items() if name in known}
+
+
+def scored_limit(task: Task, dataset: Dataset, plan: Plan) -> int | None:
+    """Images per group that a task scores: the user's limit, or its own; None: all."""
+    if not takes_options(task):
+        return plan.limit
+    return task.scored_limit(dataset, plan.options, plan.limit)
 
 
 def check_all_taken(tasks: Iterable[Task], given: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from ...harness.datasets.question import Question
 from ...harness.errors import MedbenchError
 from ...harness.statistics.draws import DrawStream
 from ...harness.vocabulary import BLIND, MAJORITY, POOLED, SHUFFLED
+from .overlap import shared_questions
 from .presets import DEFAULT, find_preset
 from .scoring.asked import Asked, asked_of, question_set
 from .scoring.report import questions_fingerprint
@@ -28,8 +29,12 @@ _Key = tuple[str, ...]
 def training_questions(dataset: Dataset | None) -> Sequence[Question] | str:
     """About the images of the `train` part that the default preset learns on, or why none are."""
     try:
-        part = question_set(part_of(question_set(dataset), "train"))
-        return [each.question for each in asked_of(part, find_preset(DEFAULT).images)]
+        scored = question_set(dataset)
+        part = question_set(part_of(scored, "train"))
+        limit = find_preset(DEFAULT).images
+        if shared := shared_questions(scored, part, limit):
+            return f"no training questions: {shared:,} of those of {part.id} are scored"
+        return [each.question for each in asked_of(part, limit)]
     except MedbenchError as error:
         return f"no training questions: {error}"
 
@@ -76,7 +81,7 @@ def _keys(question: Question) -> list[_Key]:
 
 
 def other_images(count: int, fingerprint: str) -> np.ndarray:
-    """int64 (count,): for each image another one, every image once; a lone image keeps itself.
+    """int64 (count,): for each image another one, every image once; two at least.
 
     A random cycle through all images, the same for every tokenizer.
     """

@@ -13,7 +13,14 @@ from ...harness.record import Definition
 from ...harness.statistics import bootstrap
 from ...harness.task import Plan
 from ...harness.vocabulary import BLIND, MAJORITY, SHUFFLED
-from .presets import DEFAULT, SEEDS, TEMPERATURE, find_preset, stated_recipe
+from .presets import (
+    DEFAULT,
+    SEEDS,
+    TEMPERATURE,
+    find_preset,
+    scored_images,
+    stated_recipe,
+)
 from .saved_files import load_facts, model_files
 from .scoring import legacy, polarity, words
 from .scoring.scores import LEGACY, METRICS
@@ -59,7 +66,7 @@ def definitions(plan: Plan) -> Mapping[str, Definition]:
         "denominator": "all questions; missing and unparsed answers are wrong",
         "questions": "about the images of the split",
         "split": plan.split,
-        "limit": plan.limit,
+        "limit": scored_images(plan.options, plan.limit),
         "intervals": {
             "rule": bootstrap.RULE,
             "replicates": bootstrap.REPLICATES,

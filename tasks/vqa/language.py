@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +179,10 @@ def with_lora(language: Language, terms: LoraTerms, *, seed: int) -> Language:
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = get_peft_model(language.model, config)
+        # peft asks transformers for a property by the name that it had before version 5.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            model = get_peft_model(language.model, config)
     return Language(model, language.tokenizer)
 
 

@@ -17,7 +17,8 @@ from .image_tokens import image_tokens
 from .lessons import Lessons
 from .model import AnsweringModel
 from .outcome import Table, outcome
-from .presets import DEFAULT, SEEDS, find_preset
+from .overlap import learnt_images
+from .presets import DEFAULT, PRESETS, SEEDS, find_preset
 from .saved import load_model
 from .saved_files import ModelFacts
 from .scoring.asked import question_set, questions_about
@@ -27,24 +28,26 @@ if TYPE_CHECKING:
     from .scoring.asked import Asked
 
 _NO_TRAINING = "a given model is not trained here; its blind twin is not known"
+_LONE = "needs two images that can be read, and there is one"
 
 
 def measure(cell: Cell, asked: list[Asked]) -> Outcome:
     """Teach or load the model of a cell, and ask it everything."""
     begun = time.perf_counter()
     options = cell.plan.options
-    warnings = _absent_images(cell, asked)
+    warnings = [*_absent_images(cell, asked), *learnt_images(cell)]
     table = Table(cell, asked)
     rows = {row.id: number for number, row in enumerate(cell.store.rows)}
     seen = [rows.get(each.question.image_id, -1) for each in asked]
     if "model" in options:
         given = load_model(Path(options["model"]))
-        warnings += _doubts(cell, given.facts)
+        warnings += _doubts(given.facts)
         given.model.to(cell.device)
         _with_images(table, given.model, given.facts, seen, samples=SEEDS)
         table.absent(BLIND, _NO_TRAINING)
         table.add_majority(training_questions(cell.dataset))
-        return outcome(table, warnings, metric_seconds=time.perf_counter() - begun)
+        done = outcome(table, warnings, metric_seconds=time.perf_counter() - begun)
+        return _unranked(done, _unfit(cell, given.facts))
     preset = find_preset(options.get("preset", DEFAULT))
     facts = ModelFacts(preset.template, preset.side, preset.new_tokens, "", prompts=preset.prompts)
     lessons = Lessons(cell, preset)
@@ -56,10 +59,7 @@ def measure(cell: Cell, asked: list[Asked]) -> Outcome:
     images = {row.id for row in part.store.rows}
     table.add_majority(questions_about(question_set(part.dataset), images))
     done = outcome(table, warnings, metric_seconds=time.perf_counter() - begun)
-    if preset.ranked:
-        return done
-    reason = f"preset {preset.name} only shows that everything runs; its numbers mean nothing"
-    return replace(done, status="partial", status_reason=reason)
+    return _unranked(done, [] if preset.ranked else [_only_shows(preset.name)])
 
 
 def _with_images(
@@ -79,6 +79,9 @@ def _with_images(
         attempts = [[row[1 + place] for row in found] for place in range(len(samples))]
         verdicts = [judge_all(asked, each) for each in attempts]
         table.add_answers(SAMPLED, verdicts, attempts[0])
+    if len(cell.store) < 2:
+        table.absent(SHUFFLED, _LONE)
+        return
     other = other_images(len(cell.store), cell.store.fingerprint)
     shuffled = [int(other[row]) if row >= 0 else -1 for row in seen]
     _add(table, SHUFFLED, answers_of(cell, SHUFFLED, model, facts, asked, Sight(tokens, shuffled)))
@@ -102,14 +105,34 @@ def _absent_images(cell: Cell, asked: Sequence[Asked]) -> list[str]:
     ]
 
 
-def _doubts(cell: Cell, facts: ModelFacts) -> list[str]:
-    name = cell.tokenizer.info.full_name
-    doubts = []
-    if not facts.verified:
-        doubts.append(
-            "the model folder is in LLaVA's layout, which was never compared with the published "
-            "files: unverified"
-        )
+def _doubts(facts: ModelFacts) -> list[str]:
+    if facts.verified:
+        return []
+    return [
+        "the model folder is in LLaVA's layout, which was never compared with the published "
+        "files: unverified"
+    ]
+
+
+def _unfit(cell: Cell, facts: ModelFacts) -> list[str]:
+    """Why the answers of a given model say nothing of this tokenizer on these images."""
+    name, preset = cell.tokenizer.info.full_name, facts.recipe.get("preset")
+    found = []
     if facts.tokenizer and facts.tokenizer != name:
-        doubts.append(f"the model was trained on features of {facts.tokenizer}, not of {name}")
-    return doubts
+        found.append(f"the model was trained on features of {facts.tokenizer}, not of {name}")
+    if cell.plan.dataset_id in facts.recipe.get("parts", {}).values():
+        found.append(f"the model was trained on {cell.plan.dataset_id}, which is scored")
+    if preset in PRESETS and not PRESETS[preset].ranked:
+        found.append(_only_shows(preset))
+    return found
+
+
+def _only_shows(preset: str) -> str:
+    return f"preset {preset} only shows that everything runs; its numbers mean nothing"
+
+
+def _unranked(done: Outcome, reasons: Sequence[str]) -> Outcome:
+    """The outcome, which has no rank where there are reasons."""
+    if not reasons:
+        return done
+    return replace(done, status="partial", status_reason="; ".join(reasons))

@@ -19,6 +19,14 @@ MISTRAL_7B = SmallLanguage(
 )
 """Shape of the published language model, so that it can be outlined without its weights."""
 
+PUBLISHED = {"projector": 555_103, "tuning": 100_000}
+"""Captions and questions of the paper's stages (Table S8), for the steps of its epochs.
+
+Which of PubMedVision's they are is not published: a run has those of the lists that are read.
+"""
+
+_NUMBERS = 1
+"""Features of a token in an outline, which names no tokenizer; sizes are told for each."""
 _EXAMPLE = "Is there a pneumothorax?"
 
 
@@ -39,6 +47,11 @@ class RateGroup:
     weight_decay: float
 
 
+def shape_of(preset: Preset) -> SmallLanguage:
+    """Of the language model."""
+    return preset.language if isinstance(preset.language, SmallLanguage) else MISTRAL_7B
+
+
 def rate_groups(preset: Preset, terms: StageTerms, *, features: int) -> list[RateGroup]:
     """What a stage trains, and how fast; nothing is allocated.
 
@@ -49,7 +62,7 @@ def rate_groups(preset: Preset, terms: StageTerms, *, features: int) -> list[Rat
     """
     from transformers import MistralConfig, MistralForCausalLM
 
-    shape = preset.language if isinstance(preset.language, SmallLanguage) else MISTRAL_7B
+    shape = shape_of(preset)
     config = MistralConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
@@ -94,15 +107,8 @@ def _what(name: str) -> str:
     return "adapters" if "lora_" in name else "language model"
 
 
-def outline(preset: Preset, *, features: int = 1024, images: int = 0, pairs: int = 0) -> str:
-    """The preset in words and numbers.
-
-    Args:
-        preset: the recipe.
-        features: numbers per image token.
-        images: captioned images of stage 1, for its steps where it is given in epochs.
-        pairs: questions of stage 2, likewise.
-    """
+def outline(preset: Preset) -> str:
+    """The preset in words and numbers; a projector's depend on the tokenizer, as is said there."""
     template = find_template(preset.template)
     prompt = template.before + "<image>" + template.ask(_EXAMPLE)
     lines = [
@@ -115,26 +121,40 @@ def outline(preset: Preset, *, features: int = 1024, images: int = 0, pairs: int
         f"answers   greedy, at most {preset.new_tokens} tokens; t = 0.2 with seeds "
         + ", ".join(map(str, preset.samples)),
     ]
-    units = {"projector": images, "tuning": pairs}
     for name in ("text", "projector", "tuning"):
         terms = getattr(preset, name)
         if terms is None:
             continue
-        length = f"{terms.epochs} epochs" if terms.epochs else f"{terms.steps} steps"
-        if terms.epochs and units.get(name):
-            length += f" of {units[name]:,} ({steps_of(terms, units[name]):,} steps)"
         lines.append(
-            f"{name:<9} {length}, batch {terms.batch}, warm-up {terms.warmup:.0%}, cosine, "
-            f"{terms.precision}"
+            f"{name:<9} {_length(name, terms)}, batch {terms.batch}, warm-up {terms.warmup:.0%}, "
+            f"cosine, {terms.precision}"
             + (f", {terms.pass_units} at a time" if terms.pass_units else "")
             + (", activations computed again" if terms.recompute else "")
         )
         lines += [
-            f"          {group.what}: {group.parameters:,} parameters, rate {group.rate:g}, "
+            f"          {group.what}: {_size(preset, group)}, rate {group.rate:g}, "
             f"weight decay {group.weight_decay:g}"
-            for group in rate_groups(preset, terms, features=features)
+            for group in rate_groups(preset, terms, features=_NUMBERS)
         ]
     if preset.lora is not None:
         lora = preset.lora
         lines.append(f"adapters  rank {lora.rank}, alpha {lora.alpha}, dropout {lora.dropout:g}")
     return "\n".join(lines)
+
+
+def _length(name: str, terms: StageTerms) -> str:
+    if not terms.epochs:
+        return f"{terms.steps} steps"
+    units = PUBLISHED[name]
+    steps = steps_of(terms, units)
+    return f"{terms.epochs} epochs of {units:,} as published ({steps:,} steps)"
+
+
+def _size(preset: Preset, group: RateGroup) -> str:
+    """Parameters; a projector's by the numbers of a token, which only a built tokenizer tells."""
+    if group.what != "projector":
+        return f"{group.parameters:,} parameters"
+    each = shape_of(preset).hidden
+    return (
+        f"{group.parameters - _NUMBERS * each:,} parameters and {each:,} for each number of a token"
+    )

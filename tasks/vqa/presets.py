@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -102,6 +103,8 @@ class Preset:
         captions: part of the data set, or id of another one, whose captions stage 1 learns.
         pairs: the same for the questions of stage 2.
         images: of each group of a part that are read; None for all.
+        scored: images of each group whose questions are asked where the user sets no `--limit`;
+            None for all.
         side: image tokens are averaged to side x side; 0 leaves them.
         standardise: whether features are standardised by the training images' mean and deviation.
         questions: about one image in one sequence, unseen by each other; 1: pairs.
@@ -131,6 +134,7 @@ class Preset:
     new_tokens: int = 24
     samples: tuple[int, ...] = SEEDS
     prompts: int = 64
+    scored: int | None = None
 
     @property
     def pretrained(self) -> PretrainedLanguage | None:
@@ -139,8 +143,9 @@ class Preset:
 
 
 def stated_recipe(preset: Preset) -> dict[str, Any]:
-    """The preset by name and terms, as definitions and model folders hold it."""
-    recipe = {k: v for k, v in asdict(preset).items() if k not in {"name", "ranked"}}
+    """The preset by name and terms of its teaching, as definitions and model folders hold it."""
+    apart = {"name", "ranked", "scored"}
+    recipe = {k: v for k, v in asdict(preset).items() if k not in apart}
     # As JSON has it: tuples are lists there.
     return {"preset": preset.name, "recipe": recipe | {"samples": list(preset.samples)}}
 
@@ -161,6 +166,7 @@ _TINY = Preset(
     text=StageTerms("all", batch=8, rate=3e-3, steps=300),
     projector=StageTerms("projector", batch=8, rate=3e-3, steps=60),
     tuning=StageTerms("all", batch=8, rate=2e-3, steps=900),
+    scored=24,
 )
 
 _FRUGAL: Any = {"precision": "bf16", "pass_units": 8, "recompute": True}
@@ -206,6 +212,7 @@ PRESETS: dict[str, Preset] = {
         tuning=StageTerms("all", batch=8, rate=2e-3, steps=40),
         new_tokens=8,
         samples=(0,),
+        scored=4,
     ),
 }
 
@@ -222,3 +229,13 @@ def find_preset(name: str) -> Preset:
         message = f"vqa has no preset {name!r}; presets: {', '.join(PRESETS)}"
         raise UsageError(message)
     return PRESETS[name]
+
+
+def scored_images(options: Mapping[str, str], limit: int | None) -> int | None:
+    """Images of each group whose questions are asked: the user's limit, or the preset's.
+
+    Given answers and models are asked about all images where there is no limit.
+    """
+    if limit is not None or "answers" in options or "model" in options:
+        return limit
+    return find_preset(options.get("preset", DEFAULT)).scored

@@ -12,7 +12,8 @@ from ...harness.task import Cell, Outcome, Plan
 from ...harness.vocabulary import BLIND, SHUFFLED
 from .controls import ELSEWHERE, training_questions
 from .definitions import SAMPLED, definitions, model_hash
-from .presets import DEFAULT, find_preset
+from .overlap import refuse_learnt_questions
+from .presets import DEFAULT, find_preset, scored_images
 from .scoring.asked import Asked, asked_of, question_set
 from .scoring.jsonl_files import read_answers
 from .scoring.report import report
@@ -56,9 +57,9 @@ class VqaTask:
     def scored_limit(
         self, dataset: Dataset, options: Mapping[str, str], limit: int | None
     ) -> int | None:
-        """The user's."""
-        del dataset, options
-        return limit
+        """The user's, or the preset's."""
+        del dataset
+        return scored_images(options, limit)
 
     def parts(
         self, dataset: Dataset, options: Mapping[str, str], limit: int | None
@@ -66,7 +67,7 @@ class VqaTask:
         """The parts whose captions and questions the preset learns; none for given answers.
 
         Raises:
-            UsageError: the dataset has no questions.
+            UsageError: the dataset has no questions, or those that would be learnt.
         """
         del limit  # of the questions that are scored; the recipe says how much is learnt
         question_set(dataset)
@@ -74,6 +75,7 @@ class VqaTask:
         if "answers" in options or "model" in options:
             return {}
         preset = find_preset(options.get("preset", DEFAULT))
+        refuse_learnt_questions(dataset, preset)
         return {preset.captions: preset.images, preset.pairs: preset.images}
 
     def definitions(self, plan: Plan) -> Mapping[str, Definition]:
@@ -90,7 +92,8 @@ class VqaTask:
 
     def run(self, cell: Cell) -> Outcome:
         """Measure one cell."""
-        asked = asked_of(question_set(cell.dataset), cell.plan.limit)
+        limit = scored_images(cell.plan.options, cell.plan.limit)
+        asked = asked_of(question_set(cell.dataset), limit)
         if "answers" in cell.plan.options:
             return _from_file(cell, asked, Path(cell.plan.options["answers"]))
         if reason := cell.tokenizer.info.cannot.get("features"):

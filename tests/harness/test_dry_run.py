@@ -28,6 +28,8 @@ def test_the_papers_run_is_outlined_without_its_weights_and_data(small, tmp_path
     assert "learns on pubmedvision@alignment: all of each group" in text
     assert "USER: <image>" in text
     assert "rate 0.0002" in text
+    assert "1 epochs of 555,103 as published (2,168 steps)" in text
+    assert "2 epochs of 100,000 as published (780 steps)" in text
     assert not output.exists()
 
 

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from PIL import Image
 
 from medbench.harness.errors import UsageError
 from medbench.harness.record_files import read_results
@@ -18,30 +16,11 @@ from medbench.leaderboard.comparison.matrix import matrices
 from medbench.leaderboard.comparison.places import places
 from medbench.leaderboard.comparison.report import facts, words
 from medbench.leaderboard.pairs import not_comparable, paired_difference
-from medbench.tasks.vqa import presets
 from medbench.tasks.vqa.task import TASK
 
-SMOKE = presets.PRESETS["smoke"]
-MICRO = replace(
-    SMOKE,
-    name="micro",
-    ranked=True,
-    images=2,
-    text=replace(SMOKE.text, steps=3),
-    projector=replace(SMOKE.projector, steps=2),
-    tuning=replace(SMOKE.tuning, steps=3),
-    new_tokens=3,
-)
+from .conftest import MICRO, add_training_question, measure
+
 SETTINGS = ("", "t=0.2", "blind", "shuffled", "majority", "legacy")
-
-
-@pytest.fixture
-def micro(monkeypatch):
-    monkeypatch.setitem(presets.PRESETS, "micro", MICRO)
-
-
-def measure(output, tokenizer="meditok", **options):
-    return run(tokenizer, "vqa", limit=1, output=output, device="cpu", **options)[0]
 
 
 def test_a_record_has_the_controls_beside_the_number_and_a_row_for_each_question(micro, tmp_path):
@@ -78,6 +57,29 @@ def test_a_record_has_the_controls_beside_the_number_and_a_row_for_each_question
     assert "meditok" not in json.dumps(facts)
 
 
+def test_a_preset_bounds_the_images_and_a_limit_of_the_user_goes_before_it(micro, tmp_path):
+    options = {"output": tmp_path, "device": "cpu", "options": {"preset": "micro"}}
+    (own,) = run("meditok", "vqa", **options)
+    (given,) = run("meditok", "vqa", limit=MICRO.scored, **options)
+    for record in (own, given):
+        assert record.dataset.limit == MICRO.scored == 2
+        assert set(record.dataset.groups.values()) == {2}
+    (one, other) = ({m.name: m for m in each.metrics} for each in (own, given))
+    assert one["overall"].definition_hash == other["overall"].definition_hash
+    assert one["overall"].value == other["overall"].value
+    assert own.identity.limit is None
+    assert given.identity.limit == 2
+
+
+def test_what_is_made_elsewhere_is_asked_about_all_images():
+    dataset = load_dataset("medsynth")
+    assert TASK.scored_limit(dataset, {"answers": "a"}, None) is None
+    assert TASK.scored_limit(dataset, {"model": "m"}, None) is None
+    assert TASK.scored_limit(dataset, {"preset": "paper"}, None) is None
+    assert TASK.scored_limit(dataset, {}, None) == 24
+    assert TASK.scored_limit(dataset, {}, 300) == 300
+
+
 def test_features_of_other_code_behind_a_name_are_not_read_with_the_old_projector(
     micro, tmp_path, monkeypatch
 ):
@@ -97,32 +99,6 @@ def test_codecs_and_bounds_have_nothing_to_read(micro, tmp_path):
     record = measure(tmp_path, "down16", options={"preset": "micro"})
     assert record.status == "not-applicable"
     assert "nothing to read" in record.status_reason
-
-
-@pytest.fixture
-def vqa_rad(tmp_path, monkeypatch):
-    """Six questions about three images, of which one is not there."""
-    monkeypatch.setenv("MEDBENCH_ALLOW_MODIFIED", "1")
-    folder = tmp_path / "data" / "vqa-rad"
-    (folder / "VQA_RAD Image Folder").mkdir(parents=True)
-    for number in range(2):
-        picture = Image.new("RGB", (20, 30), (60 * number, 9, 9))
-        picture.save(folder / "VQA_RAD Image Folder" / f"i{number}.jpg")
-    rows = [
-        {
-            "qid": number,
-            "phrase_type": "test_freeform",
-            "image_name": f"i{number // 2}.jpg",
-            "image_organ": ("HEAD", "CHEST", "ABD")[number // 2],
-            "question": "Is it?" if number % 2 else "What is it?",
-            "question_type": "PRES" if number % 2 else "ABN, PRES",
-            "answer": "Yes" if number % 2 else "The lung",
-            "answer_type": "CLOSED" if number % 2 else "OPEN",
-        }
-        for number in range(6)
-    ]
-    (folder / "VQA_RAD Dataset Public.json").write_text(json.dumps(rows))
-    return tmp_path
 
 
 def write_answers(path, texts):
@@ -156,14 +132,6 @@ def test_answers_from_elsewhere_are_scored_and_said_to_be(vqa_rad):
     assert [failed.id for failed in record.dataset.failed] == ["i2.jpg"]
     assert any("made elsewhere" in warning for warning in record.warnings)
     assert any("1 of 6 questions have no answer" in w for w in record.warnings)
-
-
-def add_training_question(root):
-    path = root / "data" / "vqa-rad" / "VQA_RAD Dataset Public.json"
-    rows = json.loads(path.read_text())
-    asked = {"qid": 9, "phrase_type": "freeform", "image_name": "i0.jpg", "image_organ": "HEAD"}
-    learnt = {"question": "Is it?", "question_type": "PRES", "answer": "Yes"}
-    path.write_text(json.dumps([*rows, asked | learnt | {"answer_type": "CLOSED"}]))
 
 
 def test_answers_of_two_tokenizers_are_compared_image_by_image(vqa_rad):
@@ -235,6 +203,7 @@ def test_a_data_set_without_questions_is_refused(image_folder, tmp_path):
 
 
 def test_the_papers_preset_names_the_parts_that_it_learns_on(vqa_rad):
+    add_training_question(vqa_rad)
     dataset = load_dataset("vqa-rad", data_root=vqa_rad / "data")
     parts = TASK.parts(dataset, {"preset": "paper"}, None)
     assert parts == {"pubmedvision@alignment": None, "pubmedvision@instruction": None}
