@@ -38,7 +38,6 @@ class Section:
     heading: str
     title: str
     why: str
-    excluded: str
     rate_plots: tuple[Plot, ...]
     forest: Plot | None
     agreement: Agreement | None
@@ -126,10 +125,6 @@ def _section(board: Board, table: Table, task: TaskText, records: Mapping[str, R
         heading=heading,
         title=f"{title}, {heading[0].lower()}{heading[1:]}" if len(board.tables) > 1 else title,
         why=why,
-        excluded=", ".join(
-            f"{row.name} of {row.created[:10]} (an earlier record of a tokenizer shown above)"
-            for row in table.superseded
-        ),
         rate_plots=tuple(rate_plots(table)),
         forest=forest_plot(table, records),
         agreement=metric_agreement(table),

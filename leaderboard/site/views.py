@@ -49,6 +49,8 @@ class Row:
     speed: str
     device: str
     created: str
+    seed: int | None
+    """Of a task that draws at random."""
     release: str
     commit: str
     """First ten digits, or `unknown`."""
@@ -260,6 +262,7 @@ def _row(
         speed="–" if per_second is None else number(per_second, 1),
         device=environment.device_name or environment.device,
         created=record.created,
+        seed=record.identity.seed,
         release=environment.medbench,
         commit=(environment.git_commit or "unknown")[:10],
         command=record.command,
