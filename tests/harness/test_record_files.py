@@ -49,7 +49,7 @@ HOSTILE = {
     ),
     "huge value": (lambda d: with_metric(d, value=1e308), "outside 0.0..100.0"),
     "turned interval": (lambda d: with_metric(d, low=30.0, high=20.0), "interval from 30.0"),
-    "negative n": (lambda d: with_metric(d, n=-1), "n is -1"),
+    "negative n": (lambda d: with_metric(d, n=-1), "n: .*greater than or equal to 0"),
     "unknown key": (lambda d: d | {"rank": 1}, "Extra inputs"),
     "unknown metric key": (lambda d: with_metric(d, star=1), "Unexpected keyword"),
     "wrong hash": (lambda d: with_metric(d, definition_hash="0" * 16), "definition hash"),

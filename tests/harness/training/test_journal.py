@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,7 @@ with open(Path(sys.argv[1]) / "curve.jsonl", "a") as file:
 
 def test_a_kill_loses_nothing_that_a_checkpoint_saw(tmp_path) -> None:
     subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path / "killed")], check=False)
+    time.sleep(1)  # TensorBoard reads event files in the order of the seconds in their names
     tell(tmp_path / "killed", range(6, 12))
     tell(tmp_path / "whole", range(12))
     assert told(tmp_path / "killed") == told(tmp_path / "whole")
