@@ -45,8 +45,7 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: not JSON, nested deeper than `DEEPEST`, or with half of a surrogate pair,
-            which no file and no hash can hold.
+        ValueError: not JSON, nested deeper than `DEEPEST`, or with half of a surrogate pair.
     """
     try:
         value = json.loads(text)
@@ -56,13 +55,23 @@ def parse_json(text: str | bytes) -> Any:
     opens: Any = _JSON_OPENS[type(text)]
     if sum(text.count(each) for each in opens) > DEEPEST and _deeper(value):
         raise ValueError(_too_deep())
-    surrogate: Any = _JSON_SURROGATE[type(text)]
-    if surrogate.search(text):
-        _refuse_halves(value)
+    refuse_halves(text, value)
     return value
 
 
-def _refuse_halves(value: Any) -> None:
+def refuse_halves(text: str | bytes, value: Any) -> None:
+    """Refuse half of a surrogate pair, which no file and no hash can hold.
+
+    Args:
+        text: JSON; only its escapes can bring such halves.
+        value: what it holds.
+
+    Raises:
+        ValueError: a text in it is none.
+    """
+    surrogate: Any = _JSON_SURROGATE[type(text)]
+    if not surrogate.search(text):
+        return
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ..documents import require_file
+from ..documents import refuse_halves, require_file
 from ..errors import UsageError
 from ..passing import run_again_if_passing
 
@@ -75,12 +75,14 @@ class _Reader:
     def take_object(self) -> dict[str, Any]:
         while True:
             try:
-                value, self.position = self.decoder.raw_decode(self.text, self.position)
+                value, end = self.decoder.raw_decode(self.text, self.position)
+                refuse_halves(self.text[self.position : end], value)
             except json.JSONDecodeError as error:
                 fault = error
             except (ValueError, RecursionError) as error:  # a number or a depth without end
                 raise self.broken(str(error), self.position) from error
             else:
+                self.position = end
                 return value
             if len(self.text) - self.position > _LARGEST or not self.read_on():
                 raise self.broken(fault.msg, fault.pos) from fault

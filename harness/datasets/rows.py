@@ -198,7 +198,13 @@ def text_field(fields: Mapping[str, Any], name: str) -> str | None:
     if isinstance(value, dict | list):
         message = f"{name} is {value!r}, expected a text or a number"
         raise ValueError(message)
-    return str(value)
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"{name} is {text!r}, which is no Unicode text"
+        raise ValueError(message) from error
+    return text
 
 
 def _inside(table: Path, field: str, given: str) -> Path:

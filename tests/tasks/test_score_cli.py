@@ -138,6 +138,7 @@ def test_answers_may_be_called_response(files, tmp_path):
         ('{"question_id": 1, "response": 5}', "line 1: response is 5"),
         ('{"question_id": 1, "response": "a", "text": "b"}', "line 1: text and response"),
         (r'{"question_id": 1, "text": "\ud83d"}', "line 1: .*half of a character"),
+        (r'[{"question_id": 1, "text": "\ud83d"}]', "line 1: .*half of a character"),
         ("[1, 2]", "line 1"),
         ("", "is empty"),
     ],
