@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -133,29 +133,35 @@ def _line(row: Row) -> str:
     return f"{row.fault.name}: {counts}, {row.seconds:.0f} s"
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown, with their sum."""
-    lines = [
-        [
+def cells(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """A line of the table for each row, by name."""
+    return {
+        row.fault.name: [
             f"`{row.fault.name}`",
             row.fault.what,
-            row.outcome.skipped or row.outcome.injected,
-            row.outcome.recovered,
-            len(row.outcome.losses),
-            round(row.seconds),
+            row.outcome.skipped or str(row.outcome.injected),
+            str(row.outcome.recovered),
+            str(len(row.outcome.losses)),
+            str(round(row.seconds)),
         ]
         for row in rows
-    ]
-    sums = [sum(values) for values in zip(*_counts(rows), strict=True)] if rows else [0] * 4
-    lines.append(["all", "", *sums[:3], round(sums[3])])
+    }
+
+
+def table(lines: Mapping[str, Sequence[str]]) -> str:
+    """The lines as Markdown, with their sum."""
+    columns = zip(*(line[2:] for line in lines.values()), strict=True)
+    sums = [sum(int(cell) for cell in column if cell.isdigit()) for column in columns]
     headers = ["fault", "what is done", "injected", "recovered", "losses", "seconds"]
-    return tabulate(lines, headers=headers, tablefmt="github")
+    return tabulate([*lines.values(), ["all", "", *sums]], headers=headers, tablefmt="github")
 
 
-def _counts(rows: Sequence[Row]) -> list[tuple[int, int, int, float]]:
-    return [
-        (r.outcome.injected, r.outcome.recovered, len(r.outcome.losses), r.seconds) for r in rows
-    ]
+def with_earlier(page: Path, lines: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """These lines, and those of a page's other faults, in the order of the faults."""
+    block = page.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0]
+    rows = [line.strip("| ").split("|") for line in block.splitlines() if line.startswith("| `")]
+    known = {row[0].strip(" `"): [cell.strip() for cell in row] for row in rows} | {**lines}
+    return {name: known[name] for name in FAULTS if name in known}
 
 
 def update(page: Path, text: str) -> None:
@@ -171,7 +177,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=sorted(FAULTS), help="repeatable")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="work here; undisturbed runs are used again")
-    parser.add_argument("--update", type=Path, help="page whose marked block gets the table")
+    parser.add_argument("--update", type=Path, help="page whose marked block gets these rows")
     options = parser.parse_args()
     _begin_again_with_shim()
     faults = [fault for name, fault in FAULTS.items() if name in (options.only or FAULTS)]
@@ -181,10 +187,10 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory(prefix="endurance-") as folder:
             rows = work(Path(folder))
-    text = table(rows)
-    print(f"\n{text}")
+    lines = cells(rows)
+    print(f"\n{table(lines)}")
     if options.update is not None:
-        update(options.update, text)
+        update(options.update, table(with_earlier(options.update, lines)))
     if any(row.outcome.losses for row in rows):
         raise SystemExit(1)
 
