@@ -52,8 +52,10 @@ class Board:
             self._live.stop()
 
     def started(self, cell: SweepCell) -> None:
-        """A cell began."""
+        """A cell began; passed over if its end was told first."""
         with self._lock:
+            if any(each.key == cell.key for each, _ in self._ended):
+                return
             self._running[cell.key] = (cell, time.monotonic())
 
     def ended(self, cell: SweepCell, attempt: Attempt) -> None:

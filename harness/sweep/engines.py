@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ..cluster import Cluster
 from .attempt import Attempt, RunTerms, attempt
+from .begun import telling_of_begun
 from .cells import SweepCell
 from .spec import SweepSpec
 from .state import SweepState
@@ -34,7 +35,7 @@ class Engine(Protocol):
 
         Args:
             cells: to be run.
-            started: told of each cell when it begins, where that is known.
+            started: told of each cell when it begins.
         """
         ...
 
@@ -121,8 +122,7 @@ class RayEngine:
     def run(
         self, cells: Sequence[SweepCell], started: Callable[[SweepCell], None]
     ) -> Generator[Attempt]:
-        """See `Engine`; when a cell starts is not known here."""
-        del started
+        """See `Engine`; that a cell begins is seen up to a second later, by its log."""
         spec, state = self._spec, SweepState(self._terms.output)
         resources: dict[str, float] = {"num_cpus": spec.threads}
         device = spec.devices[0]
@@ -132,7 +132,8 @@ class RayEngine:
         same = {"terms": self._terms, "device": device}
         calls = [{"cell": cell, "log": state.log(cell.key), **same} for cell in cells]
         ends = self._cluster.each(attempt, calls, retries=spec.retries + 1, resources=resources)
-        with closing(ends):
+        logs = {cell: state.log(cell.key) for cell in cells}
+        with telling_of_begun(logs, started), closing(ends):
             for end in ends:
                 if end.result is not None:
                     yield end.result
