@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from medbench.__main__ import invoke
+from medbench.harness.datasets import medsynth
+from medbench.harness.datasets.synthetic import SEED
 from medbench.harness.errors import ExitCode, UsageError
 from medbench.harness.record_files import load_record, record_files
 from medbench.harness.runner import execute
@@ -227,6 +229,19 @@ def test_the_sweep_that_comes_along_has_an_estimate_before_anything_is_run(tmp_p
     assert guess.bytes_kept > 1000 * len(cells)
     said = plan_text(spec, cells, {}, tmp_path)
     assert f"{len(cells)} of these by a table that was measured on {table_machine()}" in said
+
+
+def test_the_demo_probes_enough_images_for_a_value_over_all_modalities():
+    (limit,) = {cell.limit for cell in cells_of(find_spec("demo")) if cell.task == "probe"}
+    for modality in medsynth.MODALITIES:
+        learnt, scored = (
+            {
+                medsynth.describe(modality, index, seed=SEED, split=split).label
+                for index in range(count)
+            }
+            for split, count in (("train", 4 * limit), ("test", limit))
+        )
+        assert learnt == scored
 
 
 def test_the_table_is_for_the_networks_that_it_was_measured_with():
