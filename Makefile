@@ -25,8 +25,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
+# With BEGIN_WITHIN=40, tests that have not begun after 40 minutes are skipped.
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -rs $(if $(BEGIN_WITHIN),--begin-within=$(BEGIN_WITHIN))
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,28 @@ CASES = {
     "pumit": "pumit",
 }
 """Each tokenizer and its small reference case."""
+
+BEGUN = pytest.StashKey[float]()
+"""When the run began, on the monotonic clock."""
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--begin-within",
+        type=float,
+        metavar="MINUTES",
+        help="skip the tests that have not begun so many minutes after the run has",
+    )
+
+
+def pytest_configure(config):
+    config.stash[BEGUN] = time.monotonic()
+
+
+def pytest_runtest_setup(item):
+    limit = item.config.getoption("--begin-within")
+    if limit is not None and time.monotonic() - item.config.stash[BEGUN] > 60 * limit:
+        pytest.skip(f"the {limit:g} minutes of --begin-within are over")
 
 
 @pytest.fixture(scope="session", autouse=True)
