@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...harness.documents import load_yaml
 from ...harness.errors import UsageError
@@ -32,11 +32,16 @@ class Preset:
         summary: one line for listings.
         network: the generator's terms that do not follow from tokenizer and data.
         optimiser: of the generator.
-        batch_size: images per step.
+        batch_size: images per step; or
+        step_positions: of a step's images, together: as many images as have so many, at least one,
+            so that a step costs alike for tokenizers of many positions and of few.
         epochs: over the training images; or
         steps: of the training.
         precision: of the training.
-        positions: of each image that the loss is taken of, drawn at random; 0: all.
+        step_logits: that a step computes at most: its loss is then taken of as many of an image's
+            positions as give no more, at least one, drawn at random; None: of all.
+        context_noise: mean share of positions at which another image's codes are learnt from.
+        code_vectors: how codes' vectors start: at random, or from what codes are seen beside.
         train_images: per class at most; None: all.
         samples: per class and sampling seed.
         seeds: sampling seeds of the one trained generator.
@@ -49,11 +54,14 @@ class Preset:
     summary: str
     network: dict[str, Any]
     optimiser: OptimiserSettings
-    batch_size: int
+    batch_size: int | None = None
+    step_positions: int | None = None
     epochs: float | None = None
     steps: int | None = None
     precision: Precision = "fp32"
-    positions: int = 0
+    step_logits: int | None = None
+    context_noise: float = 0.0
+    code_vectors: Literal["random", "context"] = "random"
     train_images: int | None = None
     samples: int = 500
     seeds: int = 5
@@ -71,21 +79,45 @@ class Preset:
         if (self.epochs is None) == (self.steps is None):
             message = "a synthesis preset says either `epochs` or `steps`"
             raise UsageError(message)
-        few = min(self.batch_size, self.seeds, self.classifier_steps, self.positions + 1)
+        if (self.batch_size is None) == (self.step_positions is None):
+            message = "a synthesis preset says either `batch_size` or `step_positions`"
+            raise UsageError(message)
+        counts = (self.batch_size, self.step_positions, self.step_logits)
+        few = min(self.seeds, self.classifier_steps, *(n for n in counts if n is not None))
         if few < 1 or min(self.samples, self.diversity_images) < 2:
             message = (
                 "a synthesis preset needs at least 2 samples and diversity_images, and 1 of "
                 f"everything else: {self}"
             )
             raise UsageError(message)
+        if not 0 <= self.context_noise <= 0.5:
+            message = (
+                "context_noise is a mean share of 0 to 0.5 (shares are drawn from 0 to twice as "
+                f"much), not {self.context_noise}"
+            )
+            raise UsageError(message)
         if self.steps is not None:
-            self.settings(images=0)  # a warm-up that is too long is told now, not after encoding
+            # A warm-up that is too long is told now, not after encoding.
+            self.settings(images=0, batch_size=1)
 
-    def settings(self, images: int) -> TrainingSettings:
-        """The training's settings for so many images."""
+    def images_per_step(self, positions: int) -> int:
+        """Images of so many positions that one step learns from."""
+        if self.step_positions is None:
+            assert self.batch_size is not None, "one of the two is given"
+            return self.batch_size
+        return max(1, self.step_positions // positions)
+
+    def positions_per_image(self, logits: int, batch_size: int) -> int:
+        """Positions of so many logits each that the loss is taken of; 0: all."""
+        if self.step_logits is None:
+            return 0
+        return max(1, self.step_logits // (batch_size * logits))
+
+    def settings(self, images: int, batch_size: int) -> TrainingSettings:
+        """The training's settings for so many images, so many at a step."""
         steps = self.steps
         if self.epochs is not None:
-            steps = max(1, round(self.epochs * max(1, images // self.batch_size)))
+            steps = max(1, round(self.epochs * max(1, images // batch_size)))
         assert steps is not None, "one of the two is given"
         return TrainingSettings(
             steps=steps,

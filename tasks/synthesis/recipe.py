@@ -36,6 +36,10 @@ class GeneratorRecipe(Recipe):
         classes: int64 (N,).
         batch_size: images per step over all processes.
         positions: of each image whose loss is taken, drawn anew at every step; 0: all.
+        context_noise: mean share of an image's places at which the network is given the codes of
+            another place of another image. It must still tell the true ones, so it learns to go
+            on from codes that are not quite right, as its own are, and to heed the class at
+            every place, where the codes before would nearly do.
         seed: of the order of images.
     """
 
@@ -47,12 +51,14 @@ class GeneratorRecipe(Recipe):
         *,
         batch_size: int,
         positions: int = 0,
+        context_noise: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.model = network
         self.network = network
         self._indices, self._classes = indices, classes
         self._batch_size, self._positions, self._seed = batch_size, positions, seed
+        self._context_noise = context_noise
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def batches(self, first_step: int) -> Iterator[CodeBatch]:
@@ -88,14 +94,26 @@ class GeneratorRecipe(Recipe):
         if 0 < self._positions < config.block_size:
             order = torch.rand(self._batch_size, config.block_size, generator=generator)
             positions = order[rows].argsort(dim=1)[:, : self._positions]
+        context = self._noisy(batch.tokens, rows, generator) if self._context_noise else None
         device = next(self.network.parameters()).device
         loss = self.network.loss(
             classes.to(device),
             batch.tokens.to(device),
             positions.to(device) if positions is not None else None,
+            context=context.to(device) if context is not None else None,
         )
         bits = loss.detach() / np.log(2)
         return StepLosses({"cross_entropy": loss}, {"bits_per_code": bits}, len(batch.classes))
+
+    def _noisy(self, tokens: Tensor, rows: slice, generator: torch.Generator) -> Tensor:
+        """Tokens (b, K, L), some places replaced: of each image up to twice the mean share."""
+        shape = (self._batch_size, tokens.shape[2])
+        shares = torch.rand(shape[0], 1, generator=generator) * 2 * self._context_noise
+        replaced = (torch.rand(shape, generator=generator) < shares)[rows]
+        images = torch.randint(len(self._indices), shape, generator=generator)[rows]
+        places = torch.randint(shape[1], shape, generator=generator)[rows]
+        others = self._indices[images.numpy(), :, places.numpy()].astype(np.int64)
+        return torch.where(replaced[:, None], torch.from_numpy(others).transpose(1, 2), tokens)
 
     def export(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As they are: upstream's keys."""

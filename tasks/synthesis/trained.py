@@ -81,18 +81,24 @@ def _train(
     from ...harness.training.checkpoint import export_weights
     from ...harness.training.kept import train_once
     from ...harness.training.loop import Trainer
+    from .generator.code_vectors import start_from_context
     from .generator.config import read_config
     from .generator.load import new_generator
     from .recipe import GeneratorRecipe
 
-    settings = preset.settings(len(data.indices))
-    network = new_generator(read_config(facts.config), seed=settings.seed)
+    terms = read_config(facts.config)
+    batch_size = preset.images_per_step(terms.block_size)
+    settings = preset.settings(len(data.indices), batch_size)
+    network = new_generator(terms, seed=settings.seed)
+    if preset.code_vectors == "context":
+        start_from_context(network, data.indices, data.classes, seed=settings.seed)
     recipe = GeneratorRecipe(
         network,
         data.indices,
         data.classes,
-        batch_size=preset.batch_size,
-        positions=preset.positions,
+        batch_size=batch_size,
+        positions=preset.positions_per_image(terms.vocab_size, batch_size),
+        context_noise=preset.context_noise,
         seed=settings.seed,
     )
     config: Mapping[str, Any] = {**asdict(facts), "settings": asdict(settings)}

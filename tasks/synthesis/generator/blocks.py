@@ -93,7 +93,10 @@ class Attention(nn.Module):
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if cache is not None:
             k, v = cache.extend(k, v)
-        if self.kv_heads != self.heads:
+        if length == 1:
+            # Heads that share keys are as many queries: nothing is copied, and no mask is needed.
+            q = q.reshape(batch, self.kv_heads, -1, self.head_dim)
+        elif self.kv_heads != self.heads:
             k, v = (part.repeat_interleave(self.heads // self.kv_heads, 1) for part in (k, v))
         mixed = F.scaled_dot_product_attention(
             q,
@@ -102,6 +105,7 @@ class Attention(nn.Module):
             is_causal=length > 1,
             dropout_p=self.attention_dropout if self.training else 0.0,
         )
+        mixed = mixed.reshape(batch, self.heads, length, self.head_dim)
         return self.dropout(self.wo(mixed.transpose(1, 2).reshape(batch, length, dim)))
 
 

@@ -85,7 +85,14 @@ class Generator(nn.Module):
         logits = flat.unflatten(0, hidden.shape[:2]).transpose(1, 2)
         return logits[:, 0] if self.config.num_codebooks == 1 else logits
 
-    def loss(self, classes: Tensor, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        classes: Tensor,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+    ) -> Tensor:
         """Mean cross entropy, nats per code.
 
         Args:
@@ -93,9 +100,11 @@ class Generator(nn.Module):
             tokens: int64 (B, K, L).
             positions: int64 (B, P), the places of each image that count; None: all. Places drawn
                 at random give the same gradient in expectation, and the head costs less.
+            context: int64 (B, K, L), the tokens that the trunk is given; None: the true ones.
         """
         tokens = self.checked(classes, tokens)
-        hidden, codes = self.hidden(classes, tokens), tokens.transpose(1, 2)
+        context = tokens if context is None else self.checked(classes, context)
+        hidden, codes = self.hidden(classes, context), tokens.transpose(1, 2)
         if positions is not None:
             chosen = positions[..., None]
             hidden = hidden.gather(1, chosen.expand(-1, -1, hidden.shape[2]))

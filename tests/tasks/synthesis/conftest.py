@@ -20,8 +20,8 @@ summary: as small as it gets
 network: {dim: 32, n_layer: 1}
 steps: 3
 optimiser: {warmup_steps: 0}
-batch_size: 4
-positions: 4
+step_positions: 64
+step_logits: 256
 train_images: 9
 samples: 6
 seeds: 2

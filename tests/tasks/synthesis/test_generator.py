@@ -168,6 +168,23 @@ def test_loss_on_all_positions_is_the_mean_of_losses_on_each(small):
     torch.testing.assert_close(torch.stack(parts).mean(), whole, atol=1e-5, rtol=1e-5)
 
 
+def test_loss_from_another_context_is_of_the_true_tokens(small):
+    """The trunk sees the context; inside a place the head goes on from the true codes."""
+    books = small.config.num_codebooks
+    source = torch.Generator().manual_seed(0)
+    tokens, context = torch.randint(24, (2, 2, books, 9), generator=source)
+    classes = torch.tensor([0, 2])
+    with torch.no_grad():
+        assert torch.equal(small.loss(classes, tokens, context=tokens), small.loss(classes, tokens))
+        for place in range(9):
+            # Up to this place the context, from it the truth: what logits() computes by itself.
+            mixed = torch.cat([context[..., :place], tokens[..., place:]], dim=2)
+            at = torch.full((2, 1), place)
+            torch.testing.assert_close(
+                small.loss(classes, tokens, at, context=context), small.loss(classes, mixed, at)
+            )
+
+
 def test_the_future_is_not_seen(small):
     books = small.config.num_codebooks
     tokens = torch.zeros(1, books, 9, dtype=torch.int64)

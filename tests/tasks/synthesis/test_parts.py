@@ -9,12 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from medbench.harness.datasets.dataset import pick_per_group
 from medbench.harness.errors import NotApplicable, UsageError
 from medbench.harness.protocol import TokenizerInfo
 from medbench.harness.registry import load_dataset
+from medbench.harness.training import parallel
 from medbench.tasks.synthesis.classes import (
     class_of_rows,
     find_classes,
@@ -40,8 +42,8 @@ DOCS = Path(__file__).parents[3] / "docs" / "synthesis.md"
 def test_paper_is_what_the_paper_says():
     paper, script = presets()["paper"], presets()["script"]
     assert (paper.network["n_layer"], paper.network["dim"], paper.samples) == (12, 768, 500)
-    assert paper.settings(189_056).steps == 200 * (189_056 // 128)
-    assert script.settings(189_056).steps == 300 * (189_056 // 128)
+    assert paper.settings(189_056, 128).steps == 200 * (189_056 // 128)
+    assert script.settings(189_056, 128).steps == 300 * (189_056 // 128)
     schedule = paper.optimiser.schedule(1000)
     assert schedule.rate(0) == schedule.rate(999) == 1e-4
     assert [name for name, preset in presets().items() if not preset.ranked] == ["smoke"]
@@ -71,7 +73,9 @@ def test_the_page_says_what_the_presets_say(tmp_path):
     cool = find_preset(str(example))
     assert cool.sampling == Sampling(temperature=0.9, top_p=0.95, cfg_scale=2.0)
     assert cool.training_terms() == presets()["tiny"].training_terms()
-    assert {preset.sampling for preset in presets().values()} == {Sampling()}
+    plain = {name for name, preset in presets().items() if preset.sampling == Sampling()}
+    assert plain == {"paper", "script", "small"}
+    assert presets()["tiny"].sampling == presets()["smoke"].sampling == Sampling(cfg_scale=3.0)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,10 @@ def test_the_page_says_what_the_presets_say(tmp_path):
         ("extends: tiny\nsample: 3\n", "unknown terms: sample"),
         ("extends: tiny\nsamples: 1\n", "at least 2 samples"),
         ("extends: tiny\nepochs: 3\n", "either `epochs` or `steps`"),
+        ("extends: tiny\nbatch_size: 4\n", "either `batch_size` or `step_positions`"),
+        ("extends: tiny\nstep_logits: 0\n", "1 of everything else"),
+        ("extends: tiny\ncontext_noise: 0.6\n", "context_noise is a mean share of 0 to 0.5"),
+        ("extends: tiny\ncode_vectors: best\n", "code_vectors"),
         ("extends: tiny\nsteps: 5\n", "warm-up"),
         ("extends: tiny\nsampling: {temperature: 0}\n", "temperature above 0"),
         ("extends: nothing\n", "nothing must hold terms"),
@@ -91,6 +99,31 @@ def test_wrong_presets_are_refused_by_their_file(tmp_path, text, words):
     with pytest.raises(UsageError, match=words) as refused:
         find_preset(str(path))
     assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("positions", "codebooks", "codes", "images", "counted"),
+    [
+        (256, 8, 4096, 4, 32),
+        (256, 1, 1024, 4, 1024),  # more than there are: all
+        (817, 1, 8192, 1, 512),
+        (1024, 1, 32768, 1, 128),
+        (2048, 16, 1 << 20, 1, 1),
+    ],
+)
+def test_a_step_of_tiny_costs_alike_for_every_tokenizer(
+    positions, codebooks, codes, images, counted
+):
+    tiny = presets()["tiny"]
+    assert tiny.images_per_step(positions) == images
+    assert tiny.positions_per_image(codebooks * codes, images) == counted
+
+
+def test_the_paper_learns_from_all_of_its_images_and_from_true_codes():
+    paper = presets()["paper"]
+    assert paper.images_per_step(256) == paper.images_per_step(1024) == 128
+    assert paper.positions_per_image(8 * 4096, 128) == 0
+    assert (paper.context_noise, paper.code_vectors) == (0, "random")
 
 
 def test_unknown_preset_names_the_known_ones():
@@ -263,3 +296,47 @@ def test_every_image_comes_once_per_epoch_and_batches_follow_from_the_step():
     assert resumed.classes.tolist() == batches[4].classes.tolist()
     for row, number in enumerate(resumed.classes.tolist()):
         assert np.array_equal(resumed.tokens[row].numpy(), indices[number])
+
+
+def _noisy_recipe(**terms):
+    """Images of 64 positions and two codebooks, whose codes tell image and position apart."""
+    number = np.arange(12 * 64).reshape(12, 1, 64)
+    indices = np.concatenate([number, number + 1], axis=1).astype(np.uint16)
+    sizes = {"vocab_size": 2048, "num_codebooks": 2, "block_size": 64, "num_classes": 12}
+    network = new_generator(read_config({"dim": 16, "n_layer": 1, "n_head": 2, **sizes}), seed=0)
+    seen = []
+    network.loss = lambda *given, context: seen.append((*given, context)) or torch.zeros(())
+    return GeneratorRecipe(network, indices, np.arange(12), batch_size=6, **terms), seen
+
+
+def test_context_noise_puts_whole_places_of_training_images_where_codes_were():
+    recipe, seen = _noisy_recipe(context_noise=0.25)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(40):
+        recipe.losses(step, recipe.batch(range(6)), generator)
+    tokens, context = (torch.stack([call[place] for call in seen]) for place in (1, 3))
+    assert torch.equal(context[:, :, 1], context[:, :, 0] + 1), "codes of a place stay together"
+    replaced = (context != tokens).any(2).double().mean(-1)
+    assert replaced.mean() == pytest.approx(0.25, abs=0.03)
+    assert replaced.min() < 0.05
+    assert 0.4 < replaced.max() < 0.7, "every image has a share of its own, up to twice the mean"
+    assert context.unique().numel() > 12 * 64 * 0.98, "of every image and position"
+
+
+def test_processes_draw_the_noise_that_one_would(monkeypatch):
+    whole, parts = [], []
+    for shares, found in (((slice(0, 6),), whole), ((slice(0, 3), slice(3, 6)), parts)):
+        for rows in shares:
+            recipe, seen = _noisy_recipe(context_noise=0.3, positions=8)
+            monkeypatch.setattr(parallel, "own_rows", lambda total, rows=rows: rows)
+            batch = recipe.batch(range(rows.start, rows.stop))
+            recipe.losses(0, batch, torch.Generator().manual_seed(5))
+            found.extend(seen)
+    for place, value in enumerate(whole[0]):
+        assert torch.equal(value, torch.cat([call[place] for call in parts])), place
+
+
+def test_without_noise_the_network_is_given_the_codes_themselves():
+    recipe, seen = _noisy_recipe()
+    recipe.losses(0, recipe.batch(range(6)), torch.Generator())
+    assert seen[0][3] is None
