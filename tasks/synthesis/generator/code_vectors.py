@@ -11,11 +11,10 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import GeneratorConfig
-from .heads import CodeHead, SingleEmbedding
 from .network import Generator
 
 _SPREAD = 0.02
@@ -36,13 +35,12 @@ def start_from_context(
         seed: of the random vectors.
     """
     vectors = context_vectors(indices, classes, network.config, seed=seed)
-    inputs, head = network.tok_embeddings, network.output
-    tables = [inputs] if isinstance(inputs, SingleEmbedding) else list(inputs.codebooks)
-    # The head's codes go on inside a place, so it has no table of the last codebook.
-    within = list(head.codebooks) if isinstance(head, CodeHead) else []
     with torch.no_grad():
-        for number, table in (*enumerate(tables), *enumerate(within)):
-            table.weight.copy_(vectors[number])
+        # The head's codes go on inside a place, so it has no table of the last codebook.
+        for part in (network.tok_embeddings, network.output):
+            tables = (module for module in part.modules() if isinstance(module, nn.Embedding))
+            for table, own in zip(tables, vectors, strict=False):
+                table.weight.copy_(own)
 
 
 def context_vectors(
