@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONSTANT = 1e-6
 """A spread below this part of the mean's size is rounding of float32: the feature is constant."""
 
-BLOCK_BYTES = 1 << 26
+BLOCK_BYTES = 1 << 24
 """Of the float64 copy of a block of rows: what memory-mapped features cost in memory."""
 
 

@@ -32,8 +32,8 @@ REPLICATES = 1000
 RULE = "bootstrap-1"
 """Name and version of the way to draw; part of the metric's definition, unlike the seed."""
 
-_DRAWN_AT_A_TIME = 1 << 19
-"""Indices held at once (4 MiB), whatever the number of images."""
+_DRAWN_AT_A_TIME = 1 << 17
+"""Indices held at once (1 MiB), whatever the number of images."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
