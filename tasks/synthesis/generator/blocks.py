@@ -137,8 +137,7 @@ def turn_table(config: GeneratorConfig) -> Tensor:
     """Cosine and sine by position, (1 + L, d/2, 2): the class first, then the tokens.
 
     One half of a head's pairs turns with the row, the other with the column; in a sequence both
-    turn with the place. The class's numbers are zero and not one and zero: every score that
-    involves it is zero.
+    turn with the place. The class's numbers are zero, or one and zero, which turns nothing.
     """
     quarter = config.head_dim // 4
     rates = config.rope_base ** (-torch.arange(quarter, dtype=torch.float32) / quarter)
@@ -150,4 +149,7 @@ def turn_table(config: GeneratorConfig) -> Tensor:
         rows = columns = place
     angles = torch.cat([rows[:, None] * rates, columns[:, None] * rates], dim=1)
     table = torch.stack([angles.cos(), angles.sin()], dim=-1)
-    return torch.cat([torch.zeros(1, *table.shape[1:]), table])
+    of_class = torch.zeros(1, *table.shape[1:])
+    if config.class_rotary == "identity":
+        of_class[..., 0] = 1
+    return torch.cat([of_class, table])

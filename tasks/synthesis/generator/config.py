@@ -16,7 +16,7 @@ _IGNORED = frozenset({"max_batch_size", "max_seq_len", "caption_dim", "initializ
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:
-    """Upstream's terms (`ModelArgs`), with upstream's defaults, and `layout`.
+    """Upstream's terms (`ModelArgs`), with upstream's defaults, `layout` and `class_rotary`.
 
     Attributes:
         dim: width of the trunk.
@@ -43,6 +43,10 @@ class GeneratorConfig:
         n_output_layer: transformer blocks of the head for several codebooks.
         layout: `raster`: positions form a square grid (upstream's only case); `sequence`: they
             lie one after the other, such as the scales of a pyramid.
+        class_rotary: what the class's query and key are multiplied by: `zero` (upstream's only
+            case), so that every attention score that involves the class is zero; `identity`, as
+            if it stood at the first place, so that a place can look at the class and tell by it
+            how far from the first one it is.
     """
 
     dim: int = 4096
@@ -67,6 +71,7 @@ class GeneratorConfig:
     num_codebooks: int = 1
     n_output_layer: int = 1
     layout: Literal["raster", "sequence"] = "raster"
+    class_rotary: Literal["zero", "identity"] = "zero"
 
     def __post_init__(self) -> None:
         """Refuse sizes that fit no network.

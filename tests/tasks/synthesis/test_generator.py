@@ -73,10 +73,11 @@ def test_wrapped_checkpoints_load(golden, tmp_path, wrapper):
     torch.testing.assert_close(found, out["logits"], atol=2e-5, rtol=1e-4)
 
 
-def _small(books, layout, kv_heads=None):
+def _small(books, layout, kv_heads=None, class_rotary="zero"):
     terms = {"dim": 32, "n_layer": 2, "n_head": 4, "n_kv_head": kv_heads, "multiple_of": 16}
     shape = {"vocab_size": 24 * books, "num_codebooks": books, "block_size": 9, "num_classes": 3}
-    generator = new_generator(read_config({**terms, **shape, "layout": layout}), seed=0)
+    turns = {"layout": layout, "class_rotary": class_rotary}
+    generator = new_generator(read_config({**terms, **shape, **turns}), seed=0)
     source = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in generator.parameters():
@@ -84,7 +85,10 @@ def _small(books, layout, kv_heads=None):
     return generator.eval()
 
 
-@pytest.fixture(params=[(1, "raster", None), (3, "raster", 2), (3, "sequence", None)])
+CASES = [(1, "raster"), (3, "raster", 2), (3, "sequence"), (1, "raster", 1, "identity")]
+
+
+@pytest.fixture(params=CASES)
 def small(request):
     return _small(*request.param)
 
@@ -185,6 +189,14 @@ def test_loss_from_another_context_is_of_the_true_tokens(small):
             )
 
 
+@pytest.mark.parametrize("layout", ["raster", "sequence"])
+def test_the_class_is_turned_to_nothing_as_upstream_or_not_at_all(layout):
+    zero, identity = (_small(1, layout, class_rotary=each)._turns for each in ("zero", "identity"))
+    assert not zero[0].any()
+    assert torch.equal(identity[0], identity[1])  # that of the first place
+    assert torch.equal(zero[1:], identity[1:])
+
+
 def test_the_future_is_not_seen(small):
     books = small.config.num_codebooks
     tokens = torch.zeros(1, books, 9, dtype=torch.int64)
@@ -218,6 +230,7 @@ def test_logits_refuse_what_does_not_fit(classes, tokens, words):
         ({"dim": 30, "n_head": 4}, "multiple of 4 n_head"),
         ({"drop_path_rate": 0.1}, "drop_path_rate"),
         ({"model_type": "t2i"}, "model_type"),
+        ({"class_rotary": "one"}, "class_rotary"),
         ({"depth": 3}, "unknown terms: depth"),
     ],
 )
