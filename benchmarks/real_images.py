@@ -13,6 +13,7 @@ leads to the images, so that the commands told with the tables hold on any machi
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,8 @@ def spec(task: str, at_a_time: int) -> dict[str, object]:
     """The sweep's terms."""
     cells = {"name": task, **TASKS[task]}
     tokenizers = ["*@tiny", *BESIDE[task]]
-    return {"tokenizers": tokenizers, "tasks": [cells], "at_a_time": at_a_time, "threads": 1}
+    threads = max(1, (os.cpu_count() or 1) // at_a_time)
+    return {"tokenizers": tokenizers, "tasks": [cells], "at_a_time": at_a_time, "threads": threads}
 
 
 def main() -> None:

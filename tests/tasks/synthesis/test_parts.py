@@ -104,10 +104,10 @@ def test_wrong_presets_are_refused_by_their_file(tmp_path, text, words):
 @pytest.mark.parametrize(
     ("positions", "codebooks", "codes", "images", "counted"),
     [
-        (256, 8, 4096, 4, 64),
-        (256, 1, 1024, 4, 2048),  # more than there are: all
-        (817, 1, 16384, 1, 512),
-        (1024, 1, 32768, 1, 256),
+        (256, 8, 4096, 8, 32),
+        (256, 1, 1024, 8, 1024),  # more than there are: all
+        (817, 1, 16384, 2, 256),
+        (1024, 1, 32768, 2, 128),
         (2048, 16, 1 << 20, 1, 1),
     ],
 )
