@@ -93,10 +93,14 @@ def group_limit(dataset: Dataset, per_class: int | None, limit: int | None) -> i
     """
     if per_class is None:
         return limit
+    asked = per_class if limit is None else min(per_class, limit)
+    # Whoever has several groups need not list tens of thousands of images to say so.
+    if len({item.group for item in dataset.items(1)}) > 1:
+        return asked
     items = dataset.items(limit)
     names = find_classes(items)
     if len({item.group for item in items}) == len(names):
-        return per_class if limit is None else min(per_class, limit)
+        return asked
     counts: Counter[str] = Counter()
     missing = set(names)
     for read, place in enumerate(hash_order([item.id for item in items]), start=1):

@@ -74,8 +74,8 @@ def test_the_page_says_what_the_presets_say(tmp_path):
     assert cool.sampling == Sampling(temperature=0.9, top_p=0.95, cfg_scale=2.0)
     assert cool.training_terms() == presets()["tiny"].training_terms()
     plain = {name for name, preset in presets().items() if preset.sampling == Sampling()}
-    assert plain == {"paper", "script", "small"}
-    assert presets()["tiny"].sampling == presets()["smoke"].sampling == Sampling(cfg_scale=3.0)
+    assert plain == {"paper", "script", "small", "smoke"}
+    assert presets()["tiny"].sampling == Sampling(cfg_scale=3.0)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,19 @@ def test_limit_is_of_each_label_where_labels_are_the_classes():
     assert group_limit(_dataset(labels), 10, None) is None, "all of a set that has too few"
     assert group_limit(_dataset(labels), None, 7) == 7
     assert group_limit(_dataset([None] * 20), 6, None) == 6
+
+
+def test_a_set_of_several_groups_is_not_listed_whole():
+    listed = []
+
+    def items(limit):
+        listed.append(limit)
+        return [SimpleNamespace(id=group, group=group, label="") for group in ("ct", "mri")]
+
+    dataset = SimpleNamespace(items=items)
+    assert group_limit(dataset, 6, None) == 6
+    assert group_limit(dataset, 6, 4) == 4
+    assert listed == [1, 1]
 
 
 @pytest.mark.parametrize("label", ["a" * 81, "two\nlines"])
