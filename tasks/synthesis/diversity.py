@@ -15,7 +15,6 @@ from ...harness.vocabulary import POOLED, REAL
 from .reference import ReferenceClass, read_images, stores_of
 from .sample import Order, SampleSet
 from .scores import Scores, Value
-from .tokens import decode_codes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,13 +39,10 @@ def add_diversity(
         used = min(count, len(each.images), order.per_class)
         places = order.places(number)[:used]
 
-        def decoded(one: SampleSet, places: np.ndarray = places) -> np.ndarray:
-            return decode_codes(cell, one.codes[places])
-
         folder = cell.work / "diversity"
         try:
             values = [
-                _kept(folder / f"{number}-{seed}.npz", lambda one=one: decoded(one))
+                _kept(folder / f"{number}-{seed}.npz", lambda one=one, at=places: one.images.at(at))
                 for seed, one in enumerate(samples)
             ]
             real = _kept(

@@ -21,7 +21,6 @@ from ...harness.files import write_bytes
 from ...harness.record import GalleryImage
 from .reference import ReferenceClass, read_images
 from .sample import Order, SampleSet
-from .tokens import decode_codes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _COLUMNS = 8
-_SAMPLE_ROWS = 2
+SHOWN = 2 * _COLUMNS
+"""Samples of each class on its sheet."""
 _SIDE = 128
 _NEAREST = 4
 
@@ -58,19 +58,18 @@ def save(cell: Cell, shown: Shown) -> list[GalleryImage]:
     for old in (cell.gallery, local):
         shutil.rmtree(old, ignore_errors=True)
     if cell.card.pixels == "publish":
-        return [*_sheets(cell, shown, cell.gallery), *_nearest(cell, shown, cell.gallery)]
+        return [*_sheets(shown, cell.gallery), *_nearest(shown, cell.gallery)]
     write_bytes(local / ".gitignore", b"*\n")
-    _sheets(cell, shown, local)
-    _nearest(cell, shown, local)
+    _sheets(shown, local)
+    _nearest(shown, local)
     logger.info("sheets of the samples, which the licence keeps on this machine: %s", local)
     return []
 
 
-def _sheets(cell: Cell, shown: Shown, folder: Path) -> list[GalleryImage]:
+def _sheets(shown: Shown, folder: Path) -> list[GalleryImage]:
     saved = []
     for number, each in enumerate(shown.reference):
-        places = shown.order.places(number)[: _COLUMNS * _SAMPLE_ROWS]
-        samples = decode_codes(cell, shown.samples.codes[places])
+        samples = shown.samples.images.at(shown.order.places(number)[:SHOWN])
         rows = [samples[i : i + _COLUMNS] for i in range(0, len(samples), _COLUMNS)]
         if each.images:
             rows.insert(0, read_images(shown.stores, each.images[:_COLUMNS]))
@@ -82,7 +81,7 @@ def _sheets(cell: Cell, shown: Shown, folder: Path) -> list[GalleryImage]:
     return saved
 
 
-def _nearest(cell: Cell, shown: Shown, folder: Path) -> list[GalleryImage]:
+def _nearest(shown: Shown, folder: Path) -> list[GalleryImage]:
     """The samples that come nearest to a training image, each beside it."""
     found: list[tuple[float, int, int]] = []
     for number, each in enumerate(shown.reference):
@@ -93,7 +92,7 @@ def _nearest(cell: Cell, shown: Shown, folder: Path) -> list[GalleryImage]:
     for rank, (ratio, number, k) in enumerate(sorted(found)[:_NEAREST]):
         each = shown.reference[number]
         place = int(shown.order.places(number)[k])
-        sample = decode_codes(cell, shown.samples.codes[place : place + 1])[0]
+        sample = shown.samples.images.at(np.array([place]))[0]
         row = int(shown.nearest[each.name].rows[0][k])
         pair = np.concatenate([sample, shown.training.read(row, row + 1)[0]], axis=1)
         title = f"{each.name} sample {k} and {shown.training.rows[row].id}"

@@ -16,8 +16,8 @@ from ...harness.errors import CellFailed
 from ...harness.locations import cache_root
 from ...harness.shards import out_of_memory, run_shards
 from ..recon.features import extract
+from .decoded import Decoded
 from .generator.sampling import RULE
-from .tokens import decode_codes
 
 if TYPE_CHECKING:
     from ...harness.metrics.extractors.protocol import Extractor
@@ -91,6 +91,7 @@ class SampleSet:
 
     Attributes:
         codes: unsigned integers (n, K, L), memory-mapped.
+        images: of these codes.
         features: float32 (n, d).
         named: int64 (n,), what the namer calls each.
         sha256: of each image's pixels, hex.
@@ -98,20 +99,23 @@ class SampleSet:
     """
 
     codes: np.ndarray
+    images: Decoded
     features: np.ndarray
     named: np.ndarray
     sha256: np.ndarray
     seconds: np.ndarray
 
 
-def sample_set(cell: Cell, tools: Tools, order: Order, number: int) -> SampleSet:
-    """The samples of the `number`-th sampling seed."""
+def sample_set(cell: Cell, tools: Tools, order: Order, number: int, again: int) -> SampleSet:
+    """The samples of the `number`-th sampling seed; `again` of each class are shown again later."""
     label = f"samples of {cell.tokenizer.info.full_name}, seed {number}"
     drawn = _codes(cell, tools, order, cell.seed * _PER_RUN + number, label)
+    folder = cell.work / f"samples-{number}"
+    decoded = Decoded(cell, drawn.rows, folder, min(len(order), order.classes * again))
 
     def shard(start: int, stop: int) -> Arrays:
         began = time.perf_counter()
-        images = decode_codes(cell, drawn.rows[start:stop])
+        images = decoded.shard(start, stop)
         return {
             "features": extract(tools.extractor, images),
             "named": tools.namer.name(images),
@@ -119,11 +123,10 @@ def sample_set(cell: Cell, tools: Tools, order: Order, number: int) -> SampleSet
             "s": np.array(time.perf_counter() - began),
         }
 
-    folder = cell.work / f"samples-{number}"
     shards = list(run_shards(folder, len(order), shard, label=f"images of the {label}"))
     joined = {name: np.concatenate([s[name] for s in shards]) for name in shards[0] if name != "s"}
     measuring = sum(float(each["s"]) for each in shards)
-    return SampleSet(drawn.rows, **joined, seconds=np.array([drawn.seconds, measuring]))
+    return SampleSet(drawn.rows, decoded, **joined, seconds=np.array([drawn.seconds, measuring]))
 
 
 def _codes(cell: Cell, tools: Tools, order: Order, seed: int, label: str) -> Kept:

@@ -87,7 +87,8 @@ class Stages:
             namer=namer,
         )
         order = Order(len(names), preset.samples)
-        samples = [sample_set(cell, tools, order, number) for number in range(preset.seeds)]
+        again = max(preset.diversity_images, gallery.SHOWN)
+        samples = [sample_set(cell, tools, order, number, again) for number in range(preset.seeds)]
         began = time.perf_counter()
         by_class = [learnt[numbers[learnt] == number] for number in range(len(names))]
         rows = np.intersect1d(learnt, pick_per_class(train, numbers, COPIES))
