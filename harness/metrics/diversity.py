@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_STRIP = 64
-"""Rows of a large plane that are compared at a time: all of it then stays in a core's cache."""
+_STRIP = 256
+"""Rows of a larger plane that are compared at a time: all of it then stays in a core's cache."""
+_SMALL = 128 * 128
+"""Pixels of a plane up to which the three of an image are compared together."""
 _REACH = len(GAUSSIAN_WINDOW) - 1
 _MIDDLE = GAUSSIAN_WINDOW[_REACH // 2]
 _RATIOS = [weight / _MIDDLE for weight in GAUSSIAN_WINDOW]
@@ -123,7 +125,7 @@ def _areas(height: int, width: int) -> list[_Area]:
     areas = []
     for scale in range(len(SCALE_WEIGHTS)):
         valid = height - _REACH
-        together = 3 if height * width <= _STRIP * _STRIP else 1
+        together = 3 if height * width <= _SMALL else 1
         for start in range(0, valid, _STRIP):
             rows = slice(start, min(start + _STRIP, valid) + _REACH)
             shape = (together, rows.stop - rows.start, width)

@@ -24,7 +24,7 @@ def _images(rng, count, side):
     return np.stack(found).astype(np.uint8)
 
 
-@pytest.mark.parametrize("side", [161, 177, 256])
+@pytest.mark.parametrize("side", [161, 177, 256, 300])  # 300: in two strips
 def test_pairs_are_those_of_pytorch_msssim(rng, side):
     images = _images(rng, 5, side)
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
@@ -57,7 +57,7 @@ def test_pairs_are_those_of_our_own_ms_ssim(rng):
     np.testing.assert_allclose(pair_scores(images), wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("side", [161, 256])
+@pytest.mark.parametrize("side", [161, 256, 300])
 def test_many_pairs_score_the_same_compiled_and_not(rng, side, monkeypatch):
     pytest.importorskip("numba", reason="needs the extra fast: pip install 'medbench[fast]'")
     images = _images(rng, 6, side)
