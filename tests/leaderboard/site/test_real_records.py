@@ -25,6 +25,7 @@ network: {dim: 32, n_layer: 1}
 steps: 3
 optimiser: {warmup_steps: 0}
 samples: 4
+seeds: 2
 classifier_steps: 3
 """
 """A preset of synthesis: its pages are looked at, not its samples."""
