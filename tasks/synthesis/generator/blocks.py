@@ -93,18 +93,15 @@ class Attention(nn.Module):
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if cache is not None:
             k, v = cache.extend(k, v)
-        if length == 1:
+        if cache is not None and length == 1:
             # Heads that share keys are as many queries: nothing is copied, and no mask is needed.
             q = q.reshape(batch, self.kv_heads, -1, self.head_dim)
-        elif self.kv_heads != self.heads:
-            k, v = (part.repeat_interleave(self.heads // self.kv_heads, 1) for part in (k, v))
-        mixed = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            is_causal=length > 1,
-            dropout_p=self.attention_dropout if self.training else 0.0,
-        )
+            mixed = attend(q, k, v)
+        else:
+            if self.kv_heads != self.heads:
+                k, v = (part.repeat_interleave(self.heads // self.kv_heads, 1) for part in (k, v))
+            dropout = self.attention_dropout if self.training else 0.0
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
         mixed = mixed.reshape(batch, self.heads, length, self.head_dim)
         return self.dropout(self.wo(mixed.transpose(1, 2).reshape(batch, length, dim)))
 
@@ -123,6 +120,16 @@ class Block(nn.Module):
         """(B, T, D) -> (B, T, D)."""
         x = x + self.attention(self.attention_norm(x), turns, cache)
         return x + self.feed_forward(self.ffn_norm(x))
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention without a mask: (B, H, t, d), twice (B, H, T, d) -> (B, H, t, d).
+
+    The same bits for an image in any row of the batch. Torch's fused form has other last bits in
+    the rows of its second thread (2.15, CPU: each thread's buffer is aligned otherwise).
+    """
+    scores = queries * queries.shape[-1] ** -0.5 @ keys.transpose(-2, -1)
+    return scores.softmax(-1) @ values
 
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 
 from ....harness.errors import UsageError
 
-RULE = "philox-inverse-cdf-2"
+RULE = "philox-inverse-cdf-3"
 """Name and version of the way to draw; part of the metrics' definitions."""
 
 

@@ -125,6 +125,15 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch(small):
     assert not torch.equal(together, small.generate(classes, seed=6, images=numbers))
 
 
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("scale", [1.0, 2.5])
 def test_logits_of_an_image_are_the_same_bits_in_batches_of_any_size(monkeypatch, scale):
     """With thousands of codes, nearly alike, a last bit of a logit soon gives another code."""

@@ -75,7 +75,7 @@ def test_the_page_says_what_the_presets_say(tmp_path):
     assert cool.training_terms() == presets()["tiny"].training_terms()
     plain = {name for name, preset in presets().items() if preset.sampling == Sampling()}
     assert plain == {"paper", "script", "small", "smoke"}
-    assert presets()["tiny"].sampling == Sampling(cfg_scale=3.0)
+    assert presets()["tiny"].sampling == Sampling(cfg_scale=3.0, top_k=50)
 
 
 @pytest.mark.parametrize(
