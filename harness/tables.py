@@ -105,12 +105,21 @@ def summary_rows(records: Sequence[Record]) -> list[Row]:
 
 
 def rate(record: Record) -> str:
-    """Nominal bits per pixel, measured ones for codecs; `none` for bounds."""
-    measured = record.metric("bits_per_pixel", POOLED)
-    if measured is None or measured.value is None:
+    """`bits_per_pixel` as tables show it; `none` for bounds."""
+    bits = bits_per_pixel(record)
+    if bits is None:
         return "none" if record.info.kind == "bound" else "–"
     note = "*" if record.info.kind == "continuous" else ""
-    return f"{measured.value:.3f}{note}"
+    return f"{bits:.3f}{note}"
+
+
+def bits_per_pixel(record: Record) -> float | None:
+    """Measured by the task, else nominal at the system's own resolution; None for bounds."""
+    measured = record.metric("bits_per_pixel", POOLED)
+    if measured is not None and measured.value is not None:
+        return measured.value
+    info = record.info
+    return None if info.bits_per_image is None else info.bits_per_image / info.resolution**2
 
 
 def speed(record: Record) -> str:
@@ -122,13 +131,15 @@ def speed(record: Record) -> str:
 def modality_rows(records: Iterable[Record], column: Column) -> list[Row]:
     """One row per record, one column per modality, for one metric.
 
-    None where no group has it, and none of images of a single modality: it is all of them.
+    None where no group has a value, and none of images of a single modality: it is all of them.
     """
     records = list(records)
-    groups = [g for g in MODALITIES if any(column.of(record, g) for record in records)]
+    found = [column.of(record, group) for group in (*MODALITIES, MACRO) for record in records]
+    valued = {metric.group for metric in found if metric is not None and metric.value is not None}
+    groups = [group for group in MODALITIES if group in valued]
     if not groups or all(len(record.dataset.groups) == 1 for record in records):
         return []
-    if any((m := column.of(r, MACRO)) is not None and m.value is not None for r in records):
+    if MACRO in valued:
         groups.append(MACRO)
     return [
         {

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...harness.record import Record
-from ...harness.vocabulary import MODALITIES, POOLED
+from ...harness.tables import bits_per_pixel
+from ...harness.vocabulary import MODALITIES
 from ..trust import Mark, Marks, trust_mark
-from .cells import ABSENT, Values, values_of
+from .cells import Values, values_of
 from .names import run_name
 
 
@@ -24,11 +25,7 @@ class Sheet:
     @property
     def bits_per_pixel(self) -> float | None:
         """Measured (codecs) or nominal bits per pixel; None for bounds."""
-        measured = self.values.get(("bits_per_pixel", "", POOLED), ABSENT).value
-        if measured is not None:
-            return measured
-        info = self.record.info
-        return None if info.bits_per_image is None else info.bits_per_image / info.resolution**2
+        return bits_per_pixel(self.record)
 
     def groups(self, columns: Sequence[tuple[str, str]]) -> list[str]:
         """Groups that have a value of one of the columns (metric, setting), see `in_order`."""

@@ -67,6 +67,25 @@ def test_continuous_latents_are_marked_as_no_code(record):
     assert rate(Record.model_validate(data)) == "1.250*"
 
 
+def test_a_task_that_measures_no_rate_has_the_nominal_one(record):
+    others = [m for m in record.metrics if m.name != "bits_per_pixel"]
+    info = record.info.model_copy(update={"bits_per_image": 24_576.0, "resolution": 256})
+    nominal = record.model_copy(update={"metrics": others, "info": info})
+    assert rate(nominal) == "0.375"
+    bound = info.model_copy(update={"bits_per_image": None, "kind": "bound"})
+    assert rate(nominal.model_copy(update={"info": bound})) == "none"
+
+
+def test_a_metric_without_values_has_no_table_of_its_own(record):
+    psnr = next(c for c in modality_columns("recon") if c.metric == "psnr")
+    data = json.loads(record.model_dump_json())
+    for metric in data["metrics"]:
+        if metric["name"] == "psnr":
+            metric |= {"value": None, "reason": "no weights", "low": None, "high": None}
+            metric |= {"replicates": None}
+    assert modality_rows([Record.model_validate(data)], psnr) == []
+
+
 def test_each_reason_is_said_once(record):
     marked = record.model_copy(update={"status": "suspect", "status_reason": "why"})
     assert reasons([marked, marked]).count(f"{record.full_name}: suspect: why") == 1
