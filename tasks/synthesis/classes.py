@@ -37,6 +37,21 @@ class Member(Protocol):
         ...
 
 
+def classes_of(train: Dataset, limit: int | None) -> tuple[str, ...]:
+    """The classes of a training part: all that follows asks for these, whatever of it is read.
+
+    Args:
+        train: the training part.
+        limit: the user's, of images per group.
+
+    Raises:
+        UsageError: a label can be no group of a record.
+    """
+    # Whoever has several groups need not list tens of thousands of images to say so.
+    groups = {item.group for item in train.items(1)}
+    return tuple(sorted(groups)) if len(groups) > 1 else find_classes(train.items(limit))
+
+
 def find_classes(members: Iterable[Member]) -> tuple[str, ...]:
     """The classes of images, in alphabetical order: names of a record's groups.
 
@@ -70,8 +85,11 @@ def _group_of(label: str) -> str:
 
 def class_name(member: Member, classes: Sequence[str]) -> str:
     """The class of an image; it may be none of them."""
-    by_label = bool(classes) and classes[0].startswith(_LABEL)
-    return f"{_LABEL}{member.label}" if by_label else member.group
+    return f"{_LABEL}{member.label}" if _are_labels(classes) else member.group
+
+
+def _are_labels(classes: Sequence[str]) -> bool:
+    return bool(classes) and classes[0].startswith(_LABEL)
 
 
 def class_of_rows(store: ImageStore, classes: Sequence[str]) -> np.ndarray:
@@ -81,30 +99,29 @@ def class_of_rows(store: ImageStore, classes: Sequence[str]) -> np.ndarray:
     return np.fromiter(found, dtype=np.int64, count=len(store.rows))
 
 
-def group_limit(dataset: Dataset, per_class: int | None, limit: int | None) -> int | None:
+def group_limit(
+    dataset: Dataset, classes: Sequence[str], per_class: int | None, limit: int | None
+) -> int | None:
     """Images to read of each group so that every class has `per_class`, if the set has so many.
 
     A class is a group, or one of the labels of a single group: the rarest of them decides then.
 
     Args:
         dataset: whose images are read.
+        classes: see `classes_of`.
         per_class: images wanted; None: all.
         limit: the user's, of images per group; None where none was given.
     """
     if per_class is None:
         return limit
-    asked = per_class if limit is None else min(per_class, limit)
-    # Whoever has several groups need not list tens of thousands of images to say so.
-    if len({item.group for item in dataset.items(1)}) > 1:
-        return asked
+    if not _are_labels(classes):
+        return per_class if limit is None else min(per_class, limit)
     items = dataset.items(limit)
-    names = find_classes(items)
-    if len({item.group for item in items}) == len(names):
-        return asked
+    names = [class_name(item, classes) for item in items]
     counts: Counter[str] = Counter()
-    missing = set(names)
+    missing = set(names) & set(classes)
     for read, place in enumerate(hash_order([item.id for item in items]), start=1):
-        name = class_name(items[place], names)
+        name = names[place]
         counts[name] += 1
         if counts[name] >= per_class:
             missing.discard(name)

@@ -20,12 +20,12 @@ class Decoded:
     Args:
         cell: whose tokenizer decodes.
         codes: unsigned integers (n, K, L).
-        folder: of the seed's shards.
+        folder: of the seed's shards, and of all else that is made of these codes.
         kept: how many images are kept, from the first on.
     """
 
     def __init__(self, cell: Cell, codes: np.ndarray, folder: Path, kept: int) -> None:
-        self._cell, self._codes, self._folder, self._kept = cell, codes, folder, kept
+        self._cell, self._codes, self.folder, self._kept = cell, codes, folder, kept
 
     def shard(self, start: int, stop: int) -> np.ndarray:
         """Decode a shard, uint8 (n, H, W, 3), and keep what is to be kept of it."""
@@ -46,4 +46,4 @@ class Decoded:
         return decode_codes(self._cell, self._codes[places])
 
     def _path(self, start: int) -> Path:
-        return self._folder / f"images-{start // SHARD_IMAGES:05d}.npz"
+        return self.folder / f"images-{start // SHARD_IMAGES:05d}.npz"

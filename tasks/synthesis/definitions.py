@@ -60,7 +60,7 @@ def definitions(plan: Plan, space: Space) -> Mapping[str, Definition]:
     made: dict[str, Definition] = {}
 
     def define(name: str, facts: Mapping[str, Any]) -> None:
-        made[name] = Definition(id=f"{name.replace('_', '-')}-samples-3", facts=dict(facts))
+        made[name] = Definition(id=f"{name.replace('_', '-')}-samples-4", facts=dict(facts))
 
     formula = "Frechet distance of fitted Gaussians, unbiased covariances, equal n on both sides"
     define(NAMES[space.frechet], features | {"formula": formula})

@@ -38,15 +38,14 @@ def add_diversity(
     for number, each in enumerate(tracked):
         used = min(count, len(each.images), order.per_class)
         places = order.places(number)[:used]
-
-        folder = cell.work / "diversity"
+        name = f"diversity-{number}.npz"
         try:
             values = [
-                _kept(folder / f"{number}-{seed}.npz", lambda one=one, at=places: one.images.at(at))
-                for seed, one in enumerate(samples)
+                _kept(one.images.folder / name, lambda one=one, at=places: one.images.at(at))
+                for one in samples
             ]
             real = _kept(
-                folder / f"{number}-real.npz",
+                cell.work / name,
                 lambda each=each, used=used: read_images(stores, each.images[:used]),
             )
         except MetricError as error:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ...harness.documents import load_json
 from ...harness.errors import MissingPrerequisite, UsageError
 from ...harness.file_hashes import file_sha256
+from ...harness.files import hash_value
 from ...harness.sealed import check_seal
+from ...harness.training.config_terms import read_fields
 from .presets import DEFAULT, find_preset
 
 if TYPE_CHECKING:
@@ -54,7 +56,18 @@ class GeneratorFacts:
 
 def given_generator(options: Mapping[str, str]) -> Path | None:
     """Where the generator lies that the user gave with `--generator`."""
-    return Path(options["generator"]) if "generator" in options else None
+    if "generator" not in options:
+        return None
+    place = Path(options["generator"])
+    # Taken as a bare file, the weights of a kept generator would lose the numbers of its classes.
+    kept = place.name == WEIGHTS and (place.parent / FACTS).is_file()
+    return place.parent if kept else place
+
+
+def generator_sha256(place: Path) -> str:
+    """Of a generator's weights and, where it has one, its description."""
+    weights = file_sha256(weights_file(place))
+    return weights if place.is_file() else hash_value([weights, file_sha256(place / FACTS)])
 
 
 def weights_file(place: Path) -> Path:
@@ -94,10 +107,10 @@ def read_facts(place: Path, options: Mapping[str, str]) -> GeneratorFacts:
     check_seal(path, "the generator's description")
     try:
         content = load_json(path)
-        return GeneratorFacts(**{**content, "classes": tuple(content["classes"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         message = f"{path} does not describe a generator ({error!r})"
         raise UsageError(message) from error
+    return read_fields(GeneratorFacts, content, f"the generator's description {path}")
 
 
 def check_tokenizer(facts: GeneratorFacts, key: TokenizerKey, *, where: Path) -> None:
@@ -146,4 +159,13 @@ def load_kept(place: Path, facts: GeneratorFacts, key: TokenizerKey, *, device: 
     from .generator.load import load_generator
 
     config = {**facts.config, **key.network_terms(len(facts.classes))}
-    return load_generator(config=config, weights=weights_file(place), device=device)
+    try:
+        return load_generator(config=config, weights=weights_file(place), device=device)
+    except UsageError as error:
+        if facts.tokenizer:
+            raise
+        message = (
+            f"{error} A checkpoint file's network is taken from --preset; the published one is "
+            "that of `paper`."
+        )
+        raise UsageError(message) from error

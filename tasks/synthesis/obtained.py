@@ -89,7 +89,8 @@ def obtain(cell: Cell, key: TokenizerKey, learnt: Learnt) -> Obtained:
 
     Raises:
         MissingPrerequisite: nothing lies at the given place.
-        UsageError: the given one makes other codes, or does not know a class.
+        UsageError: the given one makes other codes, or does not know a class; or there are too
+            few images to train one.
         Interrupted: SIGTERM came while it was trained; the next run goes on.
     """
     part, options = cell.parts["train"], cell.plan.options
@@ -103,8 +104,11 @@ def obtain(cell: Cell, key: TokenizerKey, learnt: Learnt) -> Obtained:
         check_tokenizer(facts, key, where=given)
         class_numbers(facts, learnt.names, where=given)
         return Obtained(given, facts, same_images=facts.data == fingerprint)
+    preset = chosen_preset(options)
+    # Too few images for the warm-up are told before they are encoded.
+    preset.settings(len(learnt.rows), preset.images_per_step(key.positions))
     tokens = tokens_of(cell, key, part.store, learnt.rows, label=part.dataset.id)
     data = TrainingData(tokens.indices, learnt.classes, learnt.names, fingerprint)
-    place = trained_generator(key, chosen_preset(options), data, device=cell.device)
+    place = trained_generator(key, preset, data, device=cell.device)
     facts = read_facts(place, options)
     return Obtained(place, facts, same_images=True, encode_seconds=tokens.encode_seconds)

@@ -15,6 +15,7 @@ from ...harness.registry import unknown
 from ...harness.training.config_terms import read_fields
 from ...harness.training.settings import OptimiserSettings, Precision, TrainingSettings
 from ..classifier_recipe import ClassifierRecipe
+from .generator.config import read_config
 from .generator.sampling import Sampling
 
 DEFAULT = "tiny"
@@ -96,8 +97,15 @@ class Preset:
                 f"much), not {self.context_noise}"
             )
             raise UsageError(message)
+        # What cannot work is told now, not after encoding.
+        config = read_config({"vocab_size": 1, "block_size": 1, "num_classes": 1, **self.network})
+        if self.sampling.guided and not config.class_dropout_prob:
+            message = (
+                f"cfg_scale {self.sampling.cfg_scale:g} needs a network that also learns without "
+                "class: set class_dropout_prob above 0, or cfg_scale to 1"
+            )
+            raise UsageError(message)
         if self.steps is not None:
-            # A warm-up that is too long is told now, not after encoding.
             self.settings(images=0, batch_size=1)
 
     def images_per_step(self, positions: int) -> int:
@@ -114,10 +122,22 @@ class Preset:
         return max(1, self.step_logits // (batch_size * logits))
 
     def settings(self, images: int, batch_size: int) -> TrainingSettings:
-        """The training's settings for so many images, so many at a step."""
+        """The training's settings for so many images, so many at a step.
+
+        Raises:
+            UsageError: so few images make fewer steps than the warm-up has.
+        """
         steps = self.steps
         if self.epochs is not None:
             steps = max(1, round(self.epochs * max(1, images // batch_size)))
+            if steps <= self.optimiser.warmup_steps:
+                message = (
+                    f"{self.epochs:g} epochs of {images} training images, {batch_size} at a step, "
+                    f"are {steps} steps, and the warm-up alone has {self.optimiser.warmup_steps:g}."
+                    " Give more images (--limit), or a --preset FILE with more epochs or fewer "
+                    "`optimiser: {warmup_steps: ...}`."
+                )
+                raise UsageError(message)
         assert steps is not None, "one of the two is given"
         return TrainingSettings(
             steps=steps,

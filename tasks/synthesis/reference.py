@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ...harness.task import Cell
 
 RULE = (
-    "the scored part without pixels of train; where a class has too few there, val (the same) and "
-    "then train are added; the images with the smallest SHA-256 of part and id"
+    "the scored part without pixels of train; what a class lacks there is taken from val (the "
+    "same) and then from train; of each the images with the smallest SHA-256 of part and id"
 )
 CONTAINS_TRAINING = "contains training images"
 TRAIN = "train"
@@ -38,8 +38,8 @@ class ReferenceClass:
 
     Attributes:
         name: of the class.
-        images: as many as samples, where there are so many; in the order of their hashes, so
-            that the first few are a fair pick too.
+        images: as many as samples, where there are so many, of training images no more than
+            are lacking; in the order of their hashes, so that the first few are a fair pick too.
         others: rows of the training part that are not among them: at most as many.
         flags: beside every value.
     """
@@ -72,20 +72,16 @@ def choose_reference(
     members = {part: class_of_rows(store, classes) for part, store in stores.items()}
     chosen = []
     for number, name in enumerate(classes):
-        pool: list[tuple[bytes, RealImage]] = []
-        used = []
+        picked: list[tuple[bytes, RealImage]] = []
         for part, store in stores.items():
-            if len(pool) >= count:
-                break
             rows = np.flatnonzero(members[part] == number).tolist()
             if part != TRAIN:
                 rows = [row for row in rows if store.rows[row].sha256 not in learnt]
-            if rows:
-                used.append(part)
-            pool += [(_order(part, store.rows[row].id), RealImage(part, row)) for row in rows]
-        pool.sort(key=lambda each: each[0])
-        kept = tuple(image for _, image in pool[:count])
-        flags = (CONTAINS_TRAINING,) if TRAIN in used else ()
+            ordered = sorted((_order(part, store.rows[row].id), row) for row in rows)
+            lacking = ordered[: count - len(picked)]
+            picked += [(order, RealImage(part, row)) for order, row in lacking]
+        kept = tuple(image for _, image in sorted(picked, key=lambda each: each[0]))
+        flags = (CONTAINS_TRAINING,) if any(each.part == TRAIN for each in kept) else ()
         others = _others(stores, members, number, kept)
         chosen.append(ReferenceClass(name, kept, others, flags))
     return chosen

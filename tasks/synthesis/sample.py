@@ -110,7 +110,8 @@ def sample_set(cell: Cell, tools: Tools, order: Order, number: int, again: int) 
     """The samples of the `number`-th sampling seed; `again` of each class are shown again later."""
     label = f"samples of {cell.tokenizer.info.full_name}, seed {number}"
     drawn = _codes(cell, tools, order, cell.seed * _PER_RUN + number, label)
-    folder = cell.work / f"samples-{number}"
+    # Of these codes alone: a cell that goes on elsewhere may have another generator.
+    folder = cell.work / f"samples-{drawn.sha256[:16]}"
     decoded = Decoded(cell, drawn.rows, folder, min(len(order), order.classes * again))
 
     def shard(start: int, stop: int) -> Arrays:

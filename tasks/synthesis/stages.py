@@ -17,7 +17,7 @@ from ...harness.vocabulary import FLOOR, REAL
 from ..classifier import trained_classifier
 from ..recon.features import Space, build_extractor, extract, original_features
 from . import gallery, measure
-from .classes import check_enough, class_of_rows, find_classes, pick_per_class
+from .classes import check_enough, class_of_rows, classes_of, pick_per_class
 from .copies import copied_features
 from .definitions import COPIES, learnt_images
 from .diversity import add_diversity
@@ -65,7 +65,7 @@ class Stages:
         """All stages, then the outcome."""
         cell, preset = self.cell, self.preset
         train = cell.parts[TRAIN].store
-        names = find_classes(train.rows)
+        names = classes_of(cell.parts[TRAIN].dataset, cell.plan.limit)
         numbers = class_of_rows(train, names)
         check_enough(numbers, names)
         reference = choose_reference(self.stores, names, preset.samples)

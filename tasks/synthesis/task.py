@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...harness.datasets.parts import check_scored, has_part, part_of
-from ...harness.file_hashes import file_sha256
 from ...harness.task import Cell, Outcome, Plan
 from ..recon.features import available_space
-from .classes import class_name, find_classes, group_limit
+from .classes import class_name, classes_of, group_limit
 from .definitions import chosen_preset, definitions, learnt_images, samples_per_class
-from .generator_facts import given_generator, read_facts, weights_file
+from .generator_facts import generator_sha256, given_generator, read_facts
 from .presets import DEFAULT, preset_identity
 
 if TYPE_CHECKING:
@@ -40,31 +39,35 @@ class SynthesisTask:
         checked = {"preset": preset_identity(options.get("preset", DEFAULT))}
         if (given := given_generator(options)) is not None:
             read_facts(given, options)
-            checked["generator"] = file_sha256(weights_file(given))
+            checked["generator"] = generator_sha256(given)
         return checked
 
     def scored_limit(
         self, dataset: Dataset, options: Mapping[str, str], limit: int | None
     ) -> int | None:
         """As many images of each class as samples are drawn."""
-        return group_limit(dataset, samples_per_class(options, limit), limit)
+        names = classes_of(part_of(dataset, "train"), limit)
+        return group_limit(dataset, names, samples_per_class(options, limit), limit)
 
     def parts(
         self, dataset: Dataset, options: Mapping[str, str], limit: int | None
     ) -> Mapping[str, int | None]:
-        """`train`, and `val` where the scored part has too few images of a class.
+        """`train`, and `val` where the scored part is another with too few images of a class.
 
         Raises:
             UsageError: the set has no training part, or the scored part does not leave it out.
         """
         check_scored(dataset, ["train"], task="synthesis")
         samples = samples_per_class(options, limit)
-        wanted = {"train": group_limit(part_of(dataset, "train"), learnt_images(options), limit)}
-        items = dataset.items(limit)
-        names = find_classes(items)
-        counts = Counter(class_name(item, names) for item in items)
-        if min(counts.values(), default=0) < samples and has_part(dataset, "val"):
-            wanted["val"] = group_limit(part_of(dataset, "val"), samples, limit)
+        train = part_of(dataset, "train")
+        names = classes_of(train, limit)
+        wanted = {"train": group_limit(train, names, learnt_images(options), limit)}
+        counts = Counter(class_name(item, names) for item in dataset.items(limit))
+        if min(counts[name] for name in names) < samples and has_part(dataset, "val"):
+            val = part_of(dataset, "val")
+            # A union has the splits of its sets, one after the other.
+            if not set(val.split.split(", ")) & set(dataset.split.split(", ")):
+                wanted["val"] = group_limit(val, names, samples, limit)
         return wanted
 
     def definitions(self, plan: Plan) -> Mapping[str, Definition]:

@@ -95,4 +95,5 @@ def _spread(sums: Tensor, counts: Tensor, source: torch.Generator) -> Tensor:
     width = sums.shape[1]
     turn, _ = torch.linalg.qr(torch.randn(len(strengths), width, generator=source).T)
     vectors = (left * strengths.sqrt()) @ turn.T
-    return vectors * (_SPREAD / vectors.std())
+    # All zero where every code is seen beside the same ones: there is nothing to tell apart.
+    return vectors * (_SPREAD / vectors.std().clamp_min(torch.finfo(vectors.dtype).tiny))

@@ -19,6 +19,7 @@ from medbench.harness.registry import load_dataset
 from medbench.harness.training import parallel
 from medbench.tasks.synthesis.classes import (
     class_of_rows,
+    classes_of,
     find_classes,
     group_limit,
     pick_per_class,
@@ -89,6 +90,9 @@ def test_the_page_says_what_the_presets_say(tmp_path):
         ("extends: tiny\ncontext_noise: 0.6\n", "context_noise is a mean share of 0 to 0.5"),
         ("extends: tiny\ncode_vectors: best\n", "code_vectors"),
         ("extends: tiny\nsteps: 5\n", "warm-up"),
+        ("extends: tiny\nnetwork: {n_head: 5}\n", "dim 128 must be a multiple"),
+        ("extends: tiny\nnetwork: {n_heads: 4}\n", "unknown terms: n_heads"),
+        ("extends: tiny\nnetwork: {class_dropout_prob: 0}\n", "cfg_scale 3 needs a network"),
         ("extends: tiny\nsampling: {temperature: 0}\n", "temperature above 0"),
         ("extends: nothing\n", "nothing must hold terms"),
     ],
@@ -124,6 +128,12 @@ def test_the_paper_learns_from_all_of_its_images_and_from_true_codes():
     assert paper.images_per_step(256) == paper.images_per_step(1024) == 128
     assert paper.positions_per_image(8 * 4096, 128) == 0
     assert (paper.context_noise, paper.code_vectors) == (0, "random")
+
+
+def test_too_few_images_for_the_warm_up_are_told_by_their_number():
+    with pytest.raises(UsageError, match=r"108 training images.*60 steps.*warm-up alone has 100"):
+        presets()["small"].settings(108, 128)
+    assert presets()["small"].settings(256, 128).steps == 120
 
 
 def test_unknown_preset_names_the_known_ones():
@@ -184,16 +194,20 @@ def _dataset(labels):
 
 def test_limit_is_of_each_label_where_labels_are_the_classes():
     labels = ["rare"] * 9 + ["frequent"] * 41
-    limit = group_limit(_dataset(labels), 6, None)
+    names = ("label:frequent", "label:rare")
+    limit = group_limit(_dataset(labels), names, 6, None)
     picked = _dataset(labels).items(limit)
     counts = Counter(item.label for item in picked)
     assert counts["rare"] == 6
     assert counts["frequent"] >= 6
     assert Counter(item.label for item in _dataset(labels).items(limit - 1))["rare"] == 5
-    assert group_limit(_dataset(labels), 6, 10) == 10, "the user's limit stays"
-    assert group_limit(_dataset(labels), 10, None) is None, "all of a set that has too few"
-    assert group_limit(_dataset(labels), None, 7) == 7
-    assert group_limit(_dataset([None] * 20), 6, None) == 6
+    assert group_limit(_dataset(labels), names, 6, 10) == 10, "the user's limit stays"
+    assert group_limit(_dataset(labels), names, 10, None) is None, "all of a set that has too few"
+    assert group_limit(_dataset(labels), names, None, 7) == 7
+    assert group_limit(_dataset([None] * 20), ("ct",), 6, None) == 6
+    # Classes are the training part's: an image without label makes the scored part no other set.
+    assert group_limit(_dataset([None, *labels]), names, 6, None) >= limit
+    assert group_limit(_dataset(["frequent"] * 9), names, 6, None) == 6, "it has no other"
 
 
 def test_a_set_of_several_groups_is_not_listed_whole():
@@ -204,14 +218,17 @@ def test_a_set_of_several_groups_is_not_listed_whole():
         return [SimpleNamespace(id=group, group=group, label="") for group in ("ct", "mri")]
 
     dataset = SimpleNamespace(items=items)
-    assert group_limit(dataset, 6, None) == 6
-    assert group_limit(dataset, 6, 4) == 4
-    assert listed == [1, 1]
+    names = classes_of(dataset, None)
+    assert names == ("ct", "mri")
+    assert group_limit(dataset, names, 6, None) == 6
+    assert group_limit(dataset, names, 6, 4) == 4
+    assert listed == [1]
 
 
 @pytest.mark.parametrize("label", ["a" * 81, "two\nlines"])
 def test_label_that_no_record_can_hold_is_refused_before_an_image_is_read(label):
     dataset = _dataset(["b" * 80] * 9 + [label] * 9)
+    dataset.part = lambda _: dataset
     with pytest.raises(UsageError, match=re.escape(f"{label!r} has {len(label)} characters")):
         SynthesisTask().scored_limit(dataset, {}, None)
     assert find_classes(_dataset(["b" * 80, "c"]).items(None)) == (f"label:{'b' * 80}", "label:c")
@@ -240,13 +257,21 @@ def test_reference_takes_other_parts_only_where_needed_and_says_so():
     assert len(wider.images) == 10
     assert wider.flags == (CONTAINS_TRAINING,)
     learnt = {image.row for image in wider.images if image.part == "train"}
-    assert sum(wider.held_out) == 10 - len(learnt)
+    assert sum(wider.held_out) == 5, "every image that is no training image"
+    assert len(learnt) == 5
     assert learnt.isdisjoint(wider.others)
     assert learnt | set(wider.others) == set(range(9))
     assert set(mri.others) < set(range(9)), "of its own class"
     assert len(mri.others) == 4
     assert ct.others == ()
     assert choose_reference(stores, ("ct", "mri"), 4) == [ct, mri]
+
+
+def test_one_missing_image_puts_one_training_image_in_its_place():
+    stores = {"": _store(["ct"] * 49), "train": _store(["ct"] * 700, pixels="train")}
+    (reference,) = choose_reference(stores, ("ct",), 50)
+    assert sum(reference.held_out) == 49
+    assert [image.part for image in reference.images].count("train") == 1
 
 
 def test_pixels_of_the_training_part_are_not_held_out_wherever_they_lie():
@@ -259,7 +284,7 @@ def test_pixels_of_the_training_part_are_not_held_out_wherever_they_lie():
     assert enough.flags == ()
     (wider,) = choose_reference(stores, ("ct",), 10)
     assert wider.flags == (CONTAINS_TRAINING,)
-    assert sum(wider.held_out) == sum(image.part == "" for image in wider.images) <= 3
+    assert sum(wider.held_out) == sum(image.part == "" for image in wider.images) == 3
     assert scored_training_images(stores) == 5
 
 
@@ -287,6 +312,31 @@ def test_scoring_the_images_that_are_learnt_is_refused(tmp_path, part):
     with pytest.raises(UsageError, match=r"would be scored, and synthesis learns on train.*@test"):
         TASK.parts(dataset, {}, None)
     assert "train" in TASK.parts(load_dataset(f"manifest@test:{table}"), {}, None)
+
+
+def _parts(root, splits):
+    table = _table(root, splits)
+    return {
+        scored: set(TASK.parts(load_dataset(f"manifest@{scored}:{table}"), {}, None))
+        for scored in ("test", "val")
+    }
+
+
+def test_val_is_read_where_it_is_not_scored_itself(tmp_path):
+    found = _parts(tmp_path, ["train"] * 3 + ["val"] * 2 + ["test"])
+    assert found == {"test": {"train", "val"}, "val": {"train"}}
+
+
+def test_val_is_read_for_a_class_that_the_scored_part_has_not(tmp_path):
+    lines = ["path,modality,split"]
+    counts = {("ct", "test"): 100, ("ct", "train"): 9, ("mri", "train"): 9, ("mri", "val"): 9}
+    for (modality, split), count in counts.items():
+        lines += [f"{modality}-{split}-{n}.png,{modality},{split}" for n in range(count)]
+    for line in lines[1:]:
+        Image.new("RGB", (9, 9)).save(tmp_path / line.partition(",")[0])
+    (tmp_path / "set.csv").write_text("\n".join(lines), encoding="utf-8")
+    dataset = load_dataset(f"manifest@test:{tmp_path / 'set.csv'}")
+    assert set(TASK.parts(dataset, {}, None)) == {"train", "val"}
 
 
 def test_a_union_with_one_whole_table_is_refused(tmp_path):

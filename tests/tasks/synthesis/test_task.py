@@ -146,6 +146,21 @@ def test_classes_of_a_given_generator_are_asked_for_by_its_own_numbers(
     assert _values(synthesise(TOY, output="given", generator=other)) == _values(first)
 
 
+def test_weights_of_a_kept_generator_keep_its_description(synthesise, own_cache, tmp_path):
+    first = synthesise(TOY)
+    weights = _generator_folder() / "weights.safetensors"
+    given = synthesise(TOY, output="given", generator=weights)
+    assert _values(given) == _values(first)
+    other = tmp_path / "other-generator"
+    shutil.copytree(_generator_folder(), other)
+    _changed(other, data="0" * 64)
+    changed = synthesise(TOY, output="given", generator=other)
+    assert changed.identity.options != given.identity.options
+    _changed(other, training=None)
+    with pytest.raises(UsageError, match="training"):
+        synthesise(TOY, output="given", generator=other)
+
+
 def test_generator_of_other_images_is_marked_and_not_ranked(synthesise, own_cache, tmp_path):
     synthesise(TOY)
     other = tmp_path / "other-generator"
@@ -197,7 +212,7 @@ def test_checkpoint_file_of_another_shape_is_refused_before_anything_is_trained_
         monkeypatch.setattr(f"medbench.tasks.synthesis.stages.{name}", begun)
     checkpoint = tmp_path / "other.pt"
     torch.save({"model": {"norm.weight": torch.ones(7)}}, checkpoint)
-    with pytest.raises(UsageError, match="does not fit the network"):
+    with pytest.raises(UsageError, match="does not fit the network.*taken from --preset"):
         synthesise(TOY, generator=checkpoint, modality="dermoscopy")
 
 
