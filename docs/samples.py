@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from sheets import GAP, INK, MARGIN, SIDE, draw_sheet
 
-from medbench.harness.record import Record
+from medbench.harness.record import SHEET_OF_SAMPLES, Record
 from medbench.harness.record_files import load_record, record_files
 
 SAMPLES = 2
@@ -26,7 +26,7 @@ def columns_of(record: Record, folder: Path) -> dict[str, list[Image.Image]]:
     """By modality: a real image, then samples."""
     found = {}
     for picture in record.gallery:
-        if picture.id.startswith("class "):
+        if picture.why == SHEET_OF_SAMPLES:
             sheet = Image.open(folder / picture.file)
             corners = [(0, 0), *((column * TILE, TILE) for column in range(SAMPLES))]
             found[picture.group] = [sheet.crop((x, y, x + TILE, y + TILE)) for x, y in corners]

@@ -148,15 +148,19 @@ class Environment(_Model):
     """Why something above is unknown."""
 
 
+SHEET_OF_SAMPLES = "samples; the first row is real"
+"""`GalleryImage.why` of a sheet of one class's generated images."""
+
+
 class GalleryImage(_Model):
-    """A saved picture of an original and its reconstruction."""
+    """A saved picture: an original beside its reconstruction, or a sheet of generated images."""
 
     id: str
     group: str
     file: str
     """Relative to the record."""
     why: str
-    """`pick` (seeded, before results) or `worst <metric>`."""
+    """Of a pair `pick` (seeded, before results) or `worst <metric>`; else what is to be seen."""
     also: list[str] = Field(default_factory=list)
     """Further reasons."""
     error: str | None = None

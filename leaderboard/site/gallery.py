@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...harness.record import GalleryImage
+from ...harness.record import SHEET_OF_SAMPLES, GalleryImage
 from ...harness.record_files import Stored
 from ...harness.vocabulary import METRICS
 from .cells import number
@@ -181,3 +181,13 @@ def side_by_side(
     for image_id in sorted(found, key=lambda i: (-len(found[i]), page_name(i))):
         chosen.setdefault(first[image_id].group, image_id)
     return [(first[i], found[i]) for _, i in sorted(chosen.items())][:most]
+
+
+def sheets_by_class(galleries: Mapping[str, list[Picture]]) -> dict[str, dict[str, Picture]]:
+    """Sheets of generated images by class, in the first row's order, and in it by row's name."""
+    found: dict[str, dict[str, Picture]] = {}
+    for name, pictures in galleries.items():
+        for picture in pictures:
+            if picture.why == SHEET_OF_SAMPLES:
+                found.setdefault(picture.group, {})[name] = picture
+    return found

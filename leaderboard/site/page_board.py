@@ -12,7 +12,7 @@ from ...harness.record import DatasetFacts, Definition, Record
 from ...harness.vocabulary import METRICS
 from ..trust import TRACK_MEANING, Track
 from .agreement import Agreement, metric_agreement
-from .gallery import ERROR_SCALE, Picture, side_by_side
+from .gallery import ERROR_SCALE, Picture, sheets_by_class, side_by_side
 from .heat import HeatMap, heat_maps
 from .plot_forest import forest_plot
 from .plot_rate import Plot, rate_plots
@@ -71,7 +71,7 @@ def write_board(
     """Write the page; `records` by table id and row name, `galleries` by row name."""
     task = task_text(board.task)
     pictured = [row for row in board.main.rows if galleries.get(row.name)][:_PICTURED]
-    comparisons = side_by_side({row.name: galleries[row.name] for row in pictured})
+    shown = {row.name: galleries[row.name] for row in pictured}
     site.page(
         f"board/{board.name}.html",
         "board.html",
@@ -81,7 +81,8 @@ def write_board(
         sections=[_section(board, table, task, records[table.id]) for table in board.tables],
         presets=presets(board.main),
         sizes=sorted({row.info.resolution for table in board.tables for row in table.rows} - {0}),
-        comparisons=comparisons,
+        comparisons=side_by_side(shown),
+        sheets=sheets_by_class(shown),
         pictured=pictured,
         error_scale=ERROR_SCALE,
         definitions=definition_views(r for table in records.values() for r in table.values()),

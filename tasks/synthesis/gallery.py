@@ -18,7 +18,7 @@ from PIL import Image
 
 from ...harness import ranks
 from ...harness.files import write_bytes
-from ...harness.record import GalleryImage
+from ...harness.record import SHEET_OF_SAMPLES, GalleryImage
 from .reference import ReferenceClass, read_images
 from .sample import Order, SampleSet
 
@@ -74,10 +74,8 @@ def _sheets(shown: Shown, folder: Path) -> list[GalleryImage]:
         if each.images:
             rows.insert(0, read_images(shown.stores, each.images[:_COLUMNS]))
         picture = np.concatenate([_row(images) for images in rows])
-        why = "samples; the first row is real"
-        saved.append(
-            _write(folder, picture, f"class-{number:02d}", f"class {each.name}", each, why)
-        )
+        stem, title = f"class-{number:02d}", f"class {each.name}"
+        saved.append(_write(folder, picture, stem, title, each, SHEET_OF_SAMPLES))
     return saved
 
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medbench.harness.errors import UsageError
+from medbench.harness.record import SHEET_OF_SAMPLES
 from medbench.leaderboard.site.build import build_site
 
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
@@ -141,3 +145,28 @@ def test_without_records_the_message_says_how_to_make_some(tmp_path, make):
     with pytest.raises(UsageError, match="medbench run"):
         build_site(tmp_path / "results", tmp_path / "site")
     assert not (tmp_path / "site").exists()
+
+
+def test_a_board_shows_the_sheets_of_samples_class_by_class(record_data, store, tmp_path):
+    classes = {"alpha": ["ct"], "beta": ["ct", "fundus"], "gamma": []}
+    for name, shown in classes.items():
+        path = store(tmp_path / "results", record_data(name))
+        data = json.loads(path.read_text(encoding="utf-8"))
+        for number, group in enumerate(shown):
+            file = f"{path.stem}.gallery/class-{number:02d}.png"
+            (path.parent / file).parent.mkdir(exist_ok=True)
+            grey = np.full((48, 128, 3), 40 * number + len(name), dtype=np.uint8)
+            Image.fromarray(grey).save(path.parent / file)
+            entry = {"id": f"class {group}", "group": group, "file": file, "why": SHEET_OF_SAMPLES}
+            data["gallery"].append(entry)
+        path.write_text(json.dumps(data), encoding="utf-8")
+    site = build_site(tmp_path / "results", tmp_path / "site").output
+    (page,) = (site / "board").glob("recon-*.html")
+    _, pictures = page.read_text(encoding="utf-8").split("<h2>Pictures</h2>")
+    assert re.findall('data-tab="(.*?)"', pictures) == ["ct", "fundus"]
+    ct, fundus = pictures.split('data-tab="fundus"')
+    shown = r"samples of (\S+) below"
+    assert re.findall(shown, ct) == ["alpha@v", "beta@v"]
+    assert re.findall(shown, fundus) == ["beta@v"]
+    for image in re.findall('<img class="single" src="(.*?)"', pictures):
+        assert (page.parent / image).resolve().is_file()
