@@ -59,10 +59,12 @@ class Scores:
     def mean_over_classes(self, groups: Mapping[str, Value | str]) -> Value | str:
         """The unweighted mean of the classes, seed by seed; a text where one is absent."""
         values = [groups.get(name, "not measured") for name in self.classes]
-        absent = [c for c, v in zip(self.classes, values, strict=True) if isinstance(v, str)]
+        reasons = {c: v for c, v in zip(self.classes, values, strict=True) if isinstance(v, str)}
         present = [v for v in values if not isinstance(v, str)]
-        if absent:
-            which = ", ".join(absent) if present else "all of them"
+        if not present and len(set(reasons.values())) == 1:
+            return next(iter(reasons.values()))
+        if reasons:
+            which = ", ".join(reasons) if present else "all of them"
             return f"no mean over the classes: absent in {which}"
         per_seed = np.mean([value.per_seed for value in present], axis=0)
         flags = dict.fromkeys(flag for value in present for flag in value.flags)

@@ -47,6 +47,21 @@ def _sets(rng, name, *, level, learnt, held_out=120, copies=0.0, training=None):
     )
 
 
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [
+        ({"a": "no network", "b": "no network"}, "no network"),
+        ({"a": "no network", "b": "few images"}, "no mean over the classes: absent in all of them"),
+        ({"a": Value((1.0,), 5), "b": "few"}, "no mean over the classes: absent in b"),
+    ],
+)
+def test_a_mean_that_is_missing_says_why(groups, reason):
+    scores = _scores("gfid")
+    scores.macro = True
+    scores.add("gfid", groups)
+    assert _value(scores, "macro").reason == reason
+
+
 def test_pooled_real_images_are_of_every_class(rng):
     space = available_space()
     sets = [
