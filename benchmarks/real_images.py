@@ -44,7 +44,7 @@ TASKS = {
     # Generated images first; then the four sets as four classes.
     "synthesis": {"datasets": ["medsynth", f"union:{','.join(SETS)}"]},
 }
-BESIDE = {"recon": [*BOUNDS, *CODECS], "probe": ["pixels", "down16"], "synthesis": []}
+BESIDE = {"recon": [*BOUNDS, *CODECS], "probe": ["pixels", "down16"], "synthesis": ["jpeg@meditok"]}
 ANCHOR = "resnet18.a1_in1k"
 
 

@@ -104,13 +104,15 @@ def _tables(records: Sequence[Record], marks: Marks) -> list[str]:
         for place, row in enumerate(summary_rows(records))
     ]
     parts = [markdown_table(_labelled(rows, records))]
-    if note := seed_note(records):
-        deviations = markdown_table(_labelled(deviation_rows(records, columns), records))
+    # What could not be measured says so above; below it would be rows of dashes.
+    scored = [record for record in records if any(m.value is not None for m in record.metrics)]
+    if note := seed_note(scored):
+        deviations = markdown_table(_labelled(deviation_rows(scored, columns), scored))
         parts += [f"{note}.", "#### Standard deviation over the sampling seeds", deviations]
     for column in modality_columns(records[0].task):
-        if by_modality := modality_rows(records, column):
+        if by_modality := modality_rows(scored, column):
             parts.append(f"#### {column.heading} per modality")
-            parts.append(markdown_table(_labelled(by_modality, records)))
+            parts.append(markdown_table(_labelled(by_modality, scored)))
     return parts
 
 

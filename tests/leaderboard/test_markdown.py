@@ -75,6 +75,16 @@ def test_what_plus_minus_is_over_seeds_is_said_with_their_number_and_deviation(
     assert "sampling seeds of one generator" not in render([make("a")])
 
 
+def test_what_could_not_be_measured_has_a_row_and_a_reason_but_no_row_of_dashes_below(make):
+    why = {"status": "not-applicable", "status_reason": "no codes"}
+    page = render([make("a"), make("b").model_copy(update={**why, "metrics": []})])
+    above, below = page.split("\n#### ", 1)
+    assert "| b@v " in above
+    assert "- b@v: not-applicable: no codes" in page
+    assert "| a@v " in below
+    assert "| b@v " not in below
+
+
 def test_distances_of_generated_images_stand_beside_their_bounds(make_synthesis):
     page = render([make_synthesis("a")])
     for column in ("gFID, real", "KID ↓", "KID, real", "KID, floor", "KID (random net) ↓"):
