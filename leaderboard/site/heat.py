@@ -70,11 +70,12 @@ def _map(table: Table, index: int, column: Column, records: Sequence[Record]) ->
     if not groups:
         return None
     direction = METRICS[column.metric].direction
+    measured = [row for row in table.rows if row.measured]
     by_group = [
-        shades([_value(row, group, index) for row in table.rows], direction) for group in groups
+        shades([_value(row, group, index) for row in measured], direction) for group in groups
     ]
     rows = []
-    for row, classes in zip(table.rows, zip(*by_group, strict=True), strict=True):
+    for row, classes in zip(measured, zip(*by_group, strict=True), strict=True):
         found = [row.groups[g][index] if g in row.groups else ABSENT for g in groups]
         cells = [
             f'<td class="num {shade}" title="{escape(value.note)}">{value.text}</td>'

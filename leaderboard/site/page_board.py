@@ -92,7 +92,7 @@ def write_board(
 def dataset_facts(facts: DatasetFacts) -> list[tuple[str, str]]:
     """What a reader must know of the images, as terms and texts."""
     limit = f", at most {facts.limit} per group" if facts.limit else ""
-    patients = f" of {facts.patients:,} patients" if facts.patients else ""
+    patients = f", of {facts.patients:,} patients" if facts.patients else ""
     counts = set(facts.groups.values())
     groups = ", ".join(f"{group} ({n:,})" for group, n in facts.groups.items())
     if len(counts) == 1 and len(facts.groups) > 1:

@@ -35,12 +35,18 @@ class Excerpt:
 
 
 def excerpt(board: Board, others: int) -> Excerpt:
-    """The first ranked rows, then the best references, of a board's main table."""
+    """The first ranked rows, then the best references, of a board's main table.
+
+    Rows without a value stand there only where there is room.
+    """
     table = main_table(board)
-    ranked = table.ranked[:_HEAD]
-    rest = [row for row in table.rows if not row.ranked][: max(3, _HEAD - len(ranked))]
+    references = [row for row in table.rows if not row.ranked and row.measured]
+    shown = [*table.ranked[:_HEAD], *references[: max(3, _HEAD - len(table.ranked))]]
+    if len(shown) < _HEAD:
+        shown += [row for row in table.rows if not row.ranked and not row.measured]
+        shown = shown[:_HEAD]
     columns = min(_COLUMNS, len(table.columns))
-    return Excerpt(task_text(board.task), board, table, (*ranked, *rest), columns, others)
+    return Excerpt(task_text(board.task), board, table, tuple(shown), columns, others)
 
 
 def _groups(catalogue: Catalogue) -> set[str]:

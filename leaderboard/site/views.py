@@ -68,6 +68,11 @@ class Row:
         """How many of the table's values are absent."""
         return sum(cell.value is None for cell in self.cells)
 
+    @property
+    def measured(self) -> bool:
+        """Whether it has a value at all: one of a system that a task is not for has none."""
+        return self.missing < len(self.cells)
+
     def short(self) -> Row:
         """Without the values per group."""
         return replace(self, groups={})

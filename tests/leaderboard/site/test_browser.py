@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from medbench.leaderboard.site.build import build_site
+
 pytestmark = pytest.mark.slow
 
 PAGES = (
@@ -44,6 +46,17 @@ def test_pages_open_dark_and_light_and_at_360_pixels_without_a_complaint(
     open_page, site, pattern, looks_right
 ):
     looks_right(open_page(page_of(site, pattern)))
+
+
+def test_a_long_name_of_a_dataset_widens_no_page(opener, record_data, store, tmp_path, looks_right):
+    union = "union:" + ",".join(f"npz@{group}:{group}_256_derived.npz" for group in "abcdefgh")
+    for name in ("alpha", "beta"):
+        data = record_data(name)
+        data["dataset"]["id"] = union
+        store(tmp_path / "results", data)
+    site = build_site(tmp_path / "results", tmp_path / "site").output
+    for path in sorted(site.rglob("*.html")):
+        looks_right(opener(site)(path.relative_to(site).as_posix()))
 
 
 def test_sorting_by_mouse_goes_best_first_then_back(open_page, board):

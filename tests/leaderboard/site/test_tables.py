@@ -266,3 +266,20 @@ def test_a_record_without_values_says_so_instead_of_an_empty_table(tmp_path, rec
     assert "a codec has no latents" in empty
     assert '<table class="plain values">' not in empty
     assert sum('<table class="plain values">' in text for text in texts) == 1
+
+
+def test_rows_without_a_value_stand_in_no_heat_map_and_on_the_overview_only_where_there_is_room(
+    tmp_path, record_data, store
+):
+    none = record_data("jpeg", kind="codec", status="not-applicable", metrics=[], definitions={})
+    for ranked, there in ((5, True), (6, False)):
+        results = tmp_path / str(ranked)
+        store(results, none | {"status_reason": "a codec has no latents"})
+        for index in range(ranked):
+            store(results, record_data(f"t{index}", psnr=30.0 + index))
+        site = build_site(results, tmp_path / f"site{ranked}").output
+        assert ("jpeg@v" in (site / "index.html").read_text().split("<table")[1]) is there
+        (board,) = (site / "board").glob("*.html")
+        heat = board.read_text().split('<table class="heat">')[1].split("</table>")[0]
+        assert "t0@v" in heat
+        assert "jpeg@v" not in heat
