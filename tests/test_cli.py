@@ -303,25 +303,6 @@ def test_offline_forbids_the_network():
     assert "UsageError: --offline" in result.stderr
 
 
-def test_run_works_with_the_network_forbidden():
-    code = "import sys; from medbench.__main__ import invoke; sys.exit(invoke(sys.argv[1:]))"
-    options = [
-        "--tokenizer",
-        "meditok",
-        "--task",
-        "recon",
-        "--dataset",
-        "sample",
-        "--limit",
-        "1",
-        "--offline",
-    ]
-    result = subprocess.run(
-        [sys.executable, "-c", code, "run", *options], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-
-
 def test_one_failing_cell_does_not_stop_the_others(capsys):
     options = ["--tokenizer", "meditok@official", "--tokenizer", "mean", "--task", "recon"]
     assert invoke(["run", *options, "--dataset", "sample", "--limit", "1"]) == 4

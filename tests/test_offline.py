@@ -78,12 +78,19 @@ def test_looking_needs_no_network(data, command, word):
     assert word in result.stdout
 
 
-@pytest.mark.parametrize("dataset", ["medsynth", "sample", "folder:images"])
-def test_run_on_embedded_and_local_images_needs_no_network(data, dataset):
+@pytest.mark.parametrize(
+    ("tokenizer", "dataset"),
+    [
+        ("mean@reference", "medsynth"),
+        ("meditok@tiny", "sample"),
+        ("mean@reference", "folder:images"),
+    ],
+)
+def test_run_on_embedded_and_local_images_needs_no_network(data, tokenizer, dataset):
     options = ["--task", "recon", "--dataset", dataset, "--limit", "1", "--offline"]
-    result = walled("run", "--tokenizer", "mean", *options, data=data)
+    result = walled("run", "--tokenizer", tokenizer, *options, data=data)
     assert result.returncode == 0, result.stderr
-    assert "mean@reference" in result.stdout
+    assert tokenizer in result.stdout
 
 
 def test_fetch_offline_refuses_and_says_what_to_bring(data):

@@ -264,6 +264,7 @@ torch.save([readings["adversarial_weight"].reshape(1), *found], f"{sys.argv[1]}/
 """
 
 
+@pytest.mark.slow
 def test_two_processes_play_as_one_does_with_the_whole_batch(tmp_path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

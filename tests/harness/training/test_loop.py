@@ -108,7 +108,9 @@ tests["run"](recipe, place)
 """
 
 
-@pytest.mark.parametrize(("moment", "kept"), [("step", 7), ("checkpoint", 6)])
+@pytest.mark.parametrize(
+    ("moment", "kept"), [("step", 7), pytest.param("checkpoint", 6, marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_killed_and_resumed_ends_with_the_same_bits(
     tmp_path, toy_recipe, moment, kept
 ) -> None:
