@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 import sys
 from types import ModuleType
 
@@ -107,36 +109,65 @@ def micro(tmp_path_factory):
     return path
 
 
+def _run(
+    tokenizer,
+    root,
+    output,
+    *,
+    preset,
+    dataset="union",
+    generator=None,
+    modality="mri",
+    **options,
+):
+    places = {modality: root / "a.npz", "xray": root / "b.npz"}
+    sets = [f"npz@{each}:{place}" for each, place in places.items()]
+    chosen = f"union:{','.join(sets)}" if dataset == "union" else sets[0]
+    taken = {"preset": str(preset)} | ({"generator": str(generator)} if generator else {})
+    request = Request(
+        tokenizers=[tokenizer],
+        tasks=["synthesis"],
+        dataset=chosen,
+        output=output,
+        options=taken,
+        **options,
+    )
+    (cell,) = execute(request).cells
+    if cell.error is not None:
+        raise cell.error
+    return cell.record
+
+
 @pytest.fixture
 def synthesise(two_sets, micro, tmp_path):
     """synthesise("toy_blocks:Blocks", seed=1) -> the record."""
 
-    def run(
-        tokenizer,
-        *,
-        dataset="union",
-        output="results",
-        generator=None,
-        preset=micro,
-        modality="mri",
-        root=two_sets,
-        **options,
-    ):
-        places = {modality: root / "a.npz", "xray": root / "b.npz"}
-        sets = [f"npz@{each}:{place}" for each, place in places.items()]
-        chosen = f"union:{','.join(sets)}" if dataset == "union" else sets[0]
-        taken = {"preset": str(preset)} | ({"generator": str(generator)} if generator else {})
-        request = Request(
-            tokenizers=[tokenizer],
-            tasks=["synthesis"],
-            dataset=chosen,
-            output=tmp_path / output,
-            options=taken,
-            **options,
-        )
-        (cell,) = execute(request).cells
-        if cell.error is not None:
-            raise cell.error
-        return cell.record
+    def run(tokenizer, *, output="results", root=two_sets, preset=micro, **options):
+        return _run(tokenizer, root, tmp_path / output, preset=preset, **options)
 
     return run
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache of this test alone: the folder, not there yet."""
+    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def _first_run(two_sets, micro, blocks, tmp_path_factory):
+    root = tmp_path_factory.mktemp("first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDBENCH_CACHE", str(root / "cache"))
+        record = _run(blocks, two_sets, root / "results", preset=micro)
+    return root, record
+
+
+@pytest.fixture
+def first(_first_run, own_cache, tmp_path):
+    """The record of `synthesise(blocks)`, with `own_cache` and `results` as that run left them."""
+    root, record = _first_run
+    shutil.copytree(root / "cache", own_cache)
+    shutil.copytree(root / "results", tmp_path / "results")
+    return copy.deepcopy(record)

@@ -32,13 +32,8 @@ def _values(record):
     return {(m.name, m.group, m.setting): m.value for m in record.metrics}
 
 
-@pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("MEDBENCH_CACHE", str(tmp_path / "cache"))
-
-
-def test_record_holds_means_over_seeds_with_their_spread(synthesise, own_cache, tmp_path):
-    record = synthesise(TOY)
+def test_record_holds_means_over_seeds_with_their_spread(first, tmp_path):
+    record = first
     assert record.status == "partial"
     assert "never ranked" in record.status_reason
     found = record.metric("class_accuracy", "macro")
@@ -60,10 +55,8 @@ def test_record_holds_means_over_seeds_with_their_spread(synthesise, own_cache, 
     assert rows["sha256"].nunique() == len(rows)
 
 
-def test_sheets_of_local_pixels_are_written_and_reach_no_site_and_no_submission(
-    synthesise, own_cache, tmp_path
-):
-    assert synthesise(TOY).gallery == [], "the licence of a user's own file is unknown"
+def test_sheets_of_local_pixels_are_written_and_reach_no_site_and_no_submission(first, tmp_path):
+    assert first.gallery == [], "the licence of a user's own file is unknown"
     results = tmp_path / "results"
     pictures = {path.name for path in results.rglob("*.png")}
     assert {"class-00.png", "class-01.png", "nearest-00.png"} <= pictures
@@ -79,8 +72,7 @@ def test_sheets_of_local_pixels_are_written_and_reach_no_site_and_no_submission(
     assert b".local.gallery" not in added.stdout
 
 
-def test_codes_and_generator_are_kept_and_give_the_same_again(synthesise, own_cache):
-    first = synthesise(TOY)
+def test_codes_and_generator_are_kept_and_give_the_same_again(synthesise, first):
     folder = _generator_folder()
     written = (folder / "weights.safetensors").stat().st_mtime_ns
     again = synthesise(TOY, output="again")
@@ -92,8 +84,7 @@ def test_codes_and_generator_are_kept_and_give_the_same_again(synthesise, own_ca
     assert hashes == {m.name: m.definition_hash for m in given.metrics}
 
 
-def test_another_seed_gives_other_samples_of_the_same_generator(synthesise, own_cache, tmp_path):
-    synthesise(TOY)
+def test_another_seed_gives_other_samples_of_the_same_generator(synthesise, first, tmp_path):
     synthesise(TOY, output="other", seed=1, batch_size=3)
     shutil.rmtree(cache_root() / "samples")
     synthesise(TOY, output="same", batch_size=3)
@@ -106,8 +97,7 @@ def test_another_seed_gives_other_samples_of_the_same_generator(synthesise, own_
     _generator_folder()
 
 
-def test_generator_of_another_tokenizer_is_refused(synthesise, own_cache, tmp_path):
-    synthesise(TOY)
+def test_generator_of_another_tokenizer_is_refused(synthesise, first, tmp_path):
     other = tmp_path / "other-generator"
     shutil.copytree(_generator_folder(), other)
     facts = json.loads((other / "generator.json").read_text())
@@ -131,10 +121,7 @@ def _changed(folder, **terms):
     (folder / "generator.json.sha256").unlink(missing_ok=True)  # the change was meant
 
 
-def test_classes_of_a_given_generator_are_asked_for_by_its_own_numbers(
-    synthesise, own_cache, tmp_path
-):
-    first = synthesise(TOY)
+def test_classes_of_a_given_generator_are_asked_for_by_its_own_numbers(synthesise, first, tmp_path):
     other = tmp_path / "other-generator"
     shutil.copytree(_generator_folder(), other)
     _changed(other, classes=["xray", "mri"])
@@ -146,8 +133,7 @@ def test_classes_of_a_given_generator_are_asked_for_by_its_own_numbers(
     assert _values(synthesise(TOY, output="given", generator=other)) == _values(first)
 
 
-def test_weights_of_a_kept_generator_keep_its_description(synthesise, own_cache, tmp_path):
-    first = synthesise(TOY)
+def test_weights_of_a_kept_generator_keep_its_description(synthesise, first, tmp_path):
     weights = _generator_folder() / "weights.safetensors"
     given = synthesise(TOY, output="given", generator=weights)
     assert _values(given) == _values(first)
@@ -161,8 +147,7 @@ def test_weights_of_a_kept_generator_keep_its_description(synthesise, own_cache,
         synthesise(TOY, output="given", generator=other)
 
 
-def test_generator_of_other_images_is_marked_and_not_ranked(synthesise, own_cache, tmp_path):
-    synthesise(TOY)
+def test_generator_of_other_images_is_marked_and_not_ranked(synthesise, first, tmp_path):
     other = tmp_path / "other-generator"
     shutil.copytree(_generator_folder(), other)
     _changed(other, data="0" * 64)
@@ -173,9 +158,8 @@ def test_generator_of_other_images_is_marked_and_not_ranked(synthesise, own_cach
 
 
 def test_generator_of_an_unranked_preset_is_not_ranked_under_another_one(
-    synthesise, own_cache, tmp_path, micro
+    synthesise, first, tmp_path, micro
 ):
-    synthesise(TOY)
     ranked = micro.with_name("ranked.yaml")
     ranked.write_text(f"{micro.read_text()}\nranked: true\n", encoding="utf-8")
     given = synthesise(TOY, output="given", generator=_generator_folder(), preset=ranked)
@@ -184,10 +168,7 @@ def test_generator_of_an_unranked_preset_is_not_ranked_under_another_one(
     assert synthesise(TOY, output="trained", preset=ranked).status == "ok"
 
 
-def test_checkpoint_file_is_taken_in_the_published_order_and_marked(
-    synthesise, own_cache, tmp_path
-):
-    synthesise(TOY)
+def test_checkpoint_file_is_taken_in_the_published_order_and_marked(synthesise, first, tmp_path):
     weights = load_file(_generator_folder() / "weights.safetensors")
     # Published numbers: 2 is xray; mri is not among them, dermoscopy (3) is.
     name = "cls_embedding.embedding_table.weight"
@@ -216,10 +197,7 @@ def test_checkpoint_file_of_another_shape_is_refused_before_anything_is_trained_
         synthesise(TOY, generator=checkpoint, modality="dermoscopy")
 
 
-def test_codes_that_the_code_behind_a_name_changed_are_learnt_anew(
-    synthesise, own_cache, monkeypatch
-):
-    synthesise(TOY)
+def test_codes_that_the_code_behind_a_name_changed_are_learnt_anew(synthesise, first, monkeypatch):
     toy = sys.modules["toy_blocks"].Blocks
     encode = toy.encode
 
@@ -232,10 +210,8 @@ def test_codes_that_the_code_behind_a_name_changed_are_learnt_anew(
 
 
 def test_samples_are_drawn_once_for_any_definition_of_the_metrics(
-    synthesise, own_cache, monkeypatch, micro
+    synthesise, first, monkeypatch, micro
 ):
-    first = synthesise(TOY)
-
     def draws(*_, **__):
         pytest.fail("drawn again")
 
@@ -248,10 +224,9 @@ def test_samples_are_drawn_once_for_any_definition_of_the_metrics(
     assert _values(again)[name] == _values(first)[name] is not None
 
 
-def test_samples_stay_themselves_when_more_are_drawn(synthesise, own_cache, tmp_path, micro):
+def test_samples_stay_themselves_when_more_are_drawn(synthesise, first, tmp_path, micro):
     more = micro.with_name("more.yaml")
     more.write_text(micro.read_text().replace("samples: 6", "samples: 40"))
-    synthesise(TOY)
     synthesise(TOY, output="more", preset=more)
     few, many = (
         pd.read_parquet(next((tmp_path / name).rglob("*.parquet"))).set_index("id")["sha256"]
