@@ -250,7 +250,8 @@ if parallel.rank() == 0:
 """
 
 
-@pytest.mark.parametrize("shuffled", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("shuffled", [False, True])
 def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path, given, shuffled) -> None:
     alignment = make(shuffle_pairs=shuffled)
     loss, readings = alignment(**vars(given))

@@ -80,6 +80,7 @@ def test_what_is_made_elsewhere_is_asked_about_all_images():
     assert TASK.scored_limit(dataset, {}, 300) == 300
 
 
+@pytest.mark.slow
 def test_features_of_other_code_behind_a_name_are_not_read_with_the_old_projector(
     micro, tmp_path, monkeypatch
 ):
